@@ -1,0 +1,40 @@
+"""Installs the package `slowfast` (distribution `spikefast`)."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "slowfast/version.py").read_text())[1]
+
+setup(
+    name="spikefast",
+    version=VERSION,
+    description="Spiking video recognition: config-driven training and multi-view testing.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["slowfast", "slowfast.*"]),
+    package_data={"slowfast.config": ["*.yaml"]},
+    python_requires=">=3.11",  # SpikingJelly 2.0 needs it
+    install_requires=[
+        "torch>=2.6",
+        "torchvision>=0.21",
+        "spikingjelly>=2.0,<3",
+        "timm>=1.0",  # DropPath and trunc_normal_, kept in step with the models that use them
+        "fvcore>=0.1.5",
+        "yacs>=0.1.8",
+        "av>=14",
+        "simplejson>=3.19",
+        "tensorboard>=2.16",
+        "tqdm>=4.66",  # the progress bar; fvcore already depends on it
+        "numpy>=1.26",
+        "matplotlib>=3.8",  # confusion matrices; SpikingJelly already depends on it
+    ],
+    extras_require={
+        "cuda12": ["cupy-cuda12x>=13"],
+        "cuda13": ["cupy-cuda13x>=14"],
+        "dev": ["pytest>=8", "ruff>=0.8"],
+    },
+)

@@ -1,0 +1,25 @@
+"""The config tree: its keys, how files and the command line fill it, and what goes together."""
+
+from slowfast.config.check import assert_and_infer_cfg
+from slowfast.config.defaults import add_section, get_cfg
+from slowfast.config.help import help_config
+from slowfast.config.load import describe_diff, diff_to_defaults, load_config, parse_args, write_config
+from slowfast.config.node import CfgNode, ConfigError
+from slowfast.config.presets import add_preset, apply_preset, preset_model
+
+__all__ = [
+    "CfgNode",
+    "ConfigError",
+    "add_preset",
+    "add_section",
+    "apply_preset",
+    "assert_and_infer_cfg",
+    "describe_diff",
+    "diff_to_defaults",
+    "get_cfg",
+    "help_config",
+    "load_config",
+    "parse_args",
+    "preset_model",
+    "write_config",
+]

@@ -1,0 +1,174 @@
+"""Rules over several keys. Each names the keys and what to set; `assert_and_infer_cfg` applies them all."""
+
+from collections.abc import Callable
+
+from slowfast.config.load import remember
+from slowfast.config.node import CfgNode, ConfigError
+from slowfast.config.presets import apply_preset
+
+RULES: list[Callable[[CfgNode], None]] = []
+
+
+def rule(check: Callable[[CfgNode], None]) -> Callable[[CfgNode], None]:
+    RULES.append(check)
+    return check
+
+
+def assert_and_infer_cfg(cfg: CfgNode) -> CfgNode:
+    """Fills what follows from other keys, then checks the tree; returns it. Doing it again changes nothing.
+
+    Raises:
+        ConfigError: keys that do not go together, with the fix.
+    """
+    apply_preset(cfg)
+    infer_precision(cfg)
+    scale_learning_rates(cfg)
+    for check in RULES:
+        check(cfg)
+    return cfg
+
+
+def infer_precision(cfg: CfgNode) -> None:
+    """TRAIN.MIXED_PRECISION None: off, or as the preset says; on the CPU a preset's choice is off."""
+    if cfg.TRAIN.MIXED_PRECISION is None:
+        cfg.TRAIN.MIXED_PRECISION = False
+
+
+def scale_learning_rates(cfg: CfgNode) -> None:
+    """SOLVER.BASE_LR_SCALE_NUM_SHARDS: multiplies once, and notes that it is done by switching itself off."""
+    if not cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS:
+        return
+    if cfg.NUM_SHARDS > 1:
+        for key in ("BASE_LR", "WARMUP_START_LR", "COSINE_END_LR"):
+            cfg.SOLVER[key] *= cfg.NUM_SHARDS
+        remember(cfg, [f"SOLVER.BASE_LR_SCALE_NUM_SHARDS: learning rates multiplied by NUM_SHARDS {cfg.NUM_SHARDS}."])
+    cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS = False
+
+
+CHOICES = {
+    "TRAIN.AMP_DTYPE": ("float16", "bfloat16"),
+    "TEST.NUM_SPATIAL_CROPS": (1, 3),
+    "DATA.ENSEMBLE_METHOD": ("sum", "max"),
+    "DATA.DECODING_BACKEND": ("pyav", "decord"),
+    "DATA.VAL_VIEW": ("center", "random"),
+    "BN.NORM_TYPE": ("batchnorm", "sync_batchnorm"),
+    "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
+    "SOLVER.OPTIMIZING_METHOD": ("sgd", "adam", "adamw"),
+}
+
+# Whole numbers and the least each may be.
+COUNTS = {
+    "NUM_GPUS": 0,
+    "NUM_SHARDS": 1,
+    "SHARD_ID": 0,
+    "RNG_SEED": 0,
+    "LOG_PERIOD": 1,
+    "GLOBAL_BATCH_SIZE": 0,
+    "TRAIN.BATCH_SIZE": 1,
+    "TRAIN.EVAL_PERIOD": 1,
+    "TRAIN.CHECKPOINT_PERIOD": 1,
+    "TEST.BATCH_SIZE": 1,
+    "TEST.NUM_ENSEMBLE_VIEWS": 1,
+    "DATA.NUM_FRAMES": 1,
+    "DATA.SAMPLING_RATE": 1,
+    "DATA.TRAIN_CROP_SIZE": 1,
+    "DATA.TEST_CROP_SIZE": 1,
+    "DATA.CHECK_VIDEOS": -1,
+    "DATA_LOADER.NUM_WORKERS": 0,
+    "AUG.NUM_SAMPLE": 1,
+    "MODEL.NUM_CLASSES": 1,
+    "BN.NUM_BATCHES_PRECISE": 1,
+    "SOLVER.MAX_EPOCH": 1,
+    "SOLVER.GRADIENT_ACCUMULATION_STEPS": 1,
+}
+
+
+def value_of(cfg: CfgNode, key: str) -> object:
+    for part in key.split("."):
+        cfg = cfg[part]
+    return cfg
+
+
+@rule
+def choices_exist(cfg: CfgNode) -> None:
+    for key, choices in CHOICES.items():
+        if value_of(cfg, key) not in choices:
+            names = ", ".join(map(str, choices))
+            raise ConfigError(f"{key} is {value_of(cfg, key)!r}. Set it to one of: {names}.")
+
+
+@rule
+def counts_are_whole_and_large_enough(cfg: CfgNode) -> None:
+    for key, least in COUNTS.items():
+        value = value_of(cfg, key)
+        if not isinstance(value, int) or value < least:
+            raise ConfigError(f"{key} is {value!r} and must be a whole number of at least {least}.")
+
+
+@rule
+def shards_are_numbered_from_zero(cfg: CfgNode) -> None:
+    if cfg.SHARD_ID >= cfg.NUM_SHARDS:
+        raise ConfigError(f"SHARD_ID {cfg.SHARD_ID} must be below NUM_SHARDS {cfg.NUM_SHARDS}: shards count from 0.")
+
+
+@rule
+def batches_divide_over_gpus(cfg: CfgNode) -> None:
+    gpus = max(cfg.NUM_GPUS, 1)
+    for key in ("TRAIN.BATCH_SIZE", "TEST.BATCH_SIZE"):
+        size = value_of(cfg, key)
+        if size % gpus:
+            fitting = max(size // gpus, 1) * gpus
+            raise ConfigError(f"{key} {size} does not divide over NUM_GPUS {gpus}. Set {key} {fitting}.")
+
+
+@rule
+def accumulation_is_asked_for_once(cfg: CfgNode) -> None:
+    if cfg.GLOBAL_BATCH_SIZE and cfg.SOLVER.GRADIENT_ACCUMULATION_STEPS > 1:
+        raise ConfigError(
+            "GLOBAL_BATCH_SIZE and SOLVER.GRADIENT_ACCUMULATION_STEPS both ask for gradient accumulation. "
+            "Set GLOBAL_BATCH_SIZE 0 or SOLVER.GRADIENT_ACCUMULATION_STEPS 1."
+        )
+
+
+@rule
+def schedule_is_complete(cfg: CfgNode) -> None:
+    if cfg.SOLVER.WARMUP_EPOCHS > cfg.SOLVER.MAX_EPOCH:
+        raise ConfigError(
+            f"SOLVER.WARMUP_EPOCHS {cfg.SOLVER.WARMUP_EPOCHS} is longer than SOLVER.MAX_EPOCH {cfg.SOLVER.MAX_EPOCH}. "
+            "Lower SOLVER.WARMUP_EPOCHS."
+        )
+    if cfg.SOLVER.LR_POLICY == "cosine":
+        if cfg.SOLVER.COSINE_END_LR >= cfg.SOLVER.BASE_LR:
+            raise ConfigError(
+                f"SOLVER.COSINE_END_LR {cfg.SOLVER.COSINE_END_LR} must be below SOLVER.BASE_LR {cfg.SOLVER.BASE_LR}."
+            )
+        if cfg.SOLVER.COSINE_AFTER_WARMUP and cfg.SOLVER.WARMUP_EPOCHS == cfg.SOLVER.MAX_EPOCH:
+            raise ConfigError("SOLVER.COSINE_AFTER_WARMUP leaves no epoch for the cosine. Lower SOLVER.WARMUP_EPOCHS.")
+        return
+    steps, lrs = cfg.SOLVER.STEPS, cfg.SOLVER.LRS
+    if not steps or len(steps) != len(lrs) or steps[0] != 0 or sorted(steps) != list(steps):
+        raise ConfigError(
+            f"SOLVER.LR_POLICY steps_with_relative_lrs needs SOLVER.STEPS {steps} ascending from 0 and as many "
+            f"SOLVER.LRS {lrs}, such as STEPS [0, 20, 40] and LRS [1, 0.1, 0.01]."
+        )
+
+
+@rule
+def mixed_labels_have_a_loss(cfg: CfgNode) -> None:
+    if cfg.MIXUP.ENABLE and cfg.MODEL.LOSS_FUNC == "cross_entropy":
+        raise ConfigError("MIXUP.ENABLE mixes labels. Set MODEL.LOSS_FUNC soft_cross_entropy.")
+    if cfg.MIXUP.ENABLE and not (cfg.MIXUP.ALPHA > 0 or cfg.MIXUP.CUTMIX_ALPHA > 0):
+        raise ConfigError("MIXUP.ENABLE without MixUp and CutMix. Set MIXUP.ALPHA or MIXUP.CUTMIX_ALPHA above 0.")
+
+
+@rule
+def training_crops_fit(cfg: CfgNode) -> None:
+    low, high = (cfg.DATA.TRAIN_JITTER_SCALES * 2)[:2]
+    if low > high:
+        raise ConfigError(f"DATA.TRAIN_JITTER_SCALES {cfg.DATA.TRAIN_JITTER_SCALES} must be [low, high].")
+    relative = cfg.AUG.ENABLE and cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE
+    if cfg.TRAIN.ENABLE and not relative and low < cfg.DATA.TRAIN_CROP_SIZE:
+        raise ConfigError(
+            f"DATA.TRAIN_JITTER_SCALES {cfg.DATA.TRAIN_JITTER_SCALES} makes clips smaller than DATA.TRAIN_CROP_SIZE "
+            f"{cfg.DATA.TRAIN_CROP_SIZE}. Set its lower end to at least {cfg.DATA.TRAIN_CROP_SIZE}."
+        )

@@ -1,0 +1,36 @@
+"""`--help-config`: every key with its default, meaning, unit, and the files that read it."""
+
+import re
+from fnmatch import fnmatch
+from pathlib import Path
+
+from slowfast.config.defaults import DECLARED, accepted_keys
+
+READ = re.compile(r"\bcfg\.((?:[A-Z0-9_]+\.)*[A-Z][A-Za-z0-9_]*)\b")
+PACKAGE = Path(__file__).parent.parent
+
+
+def readers() -> dict[str, list[str]]:
+    """Key -> the package's files whose code reads `cfg.KEY`, found in the sources."""
+    found: dict[str, list[str]] = {}
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for key in sorted(set(READ.findall(file.read_text(encoding="utf-8")))):
+            found.setdefault(key, []).append(str(file.relative_to(PACKAGE.parent)))
+    return found
+
+
+def help_config(pattern: str = "*") -> str:
+    """The keys that match `pattern` (a part of the name, or with * and ?), a paragraph each."""
+    glob = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
+    read_by = readers()
+    paragraphs = []
+    for name, key in sorted(DECLARED.items()):
+        if fnmatch(name.lower(), glob.lower()):
+            unit = f" [{key.unit}]" if key.unit else ""
+            files = ", ".join(read_by.get(name, [])) or "no file"
+            paragraphs.append(f"{name} = {key.default!r}{unit}\n    {key.meaning}\n    read by {files}")
+    for group, said in (("never_read", "upstream never reads it either"), ("not_built", "its part is not built")):
+        for name, default in sorted(accepted_keys()[group].items()):
+            if fnmatch(name.lower(), glob.lower()):
+                paragraphs.append(f"{name} = {default!r}\n    accepted, has no effect: {said}")
+    return "\n".join(paragraphs) or f"No config key matches {pattern!r}."

@@ -1,0 +1,57 @@
+"""Presets: a name for MODEL.MODEL_NAME that stands for a registered model and its published values."""
+
+from typing import NamedTuple
+
+from slowfast.config.defaults import get_cfg
+from slowfast.config.node import CfgNode
+
+
+class Preset(NamedTuple):
+    """A registered model and dotted keys with the values its publication (or upstream's variant) uses."""
+
+    model: str
+    values: dict[str, object]
+
+
+PRESETS: dict[str, Preset] = {}
+ARCHITECTURES: dict[str, str] = {}  # upstream's MODEL.ARCH -> preset
+
+
+def add_preset(name: str, model: str, *, arch: str | None = None, **values: object) -> None:
+    """Declares that MODEL.MODEL_NAME `name` is `model` with `values` for keys that are unset (None).
+
+    `arch`: upstream's MODEL.ARCH string for the same, which selects the preset when MODEL_NAME is not given.
+    """
+    PRESETS[name] = Preset(model, values)
+    if arch is not None:
+        ARCHITECTURES[arch.lower()] = name
+
+
+def preset_name(cfg: CfgNode) -> str:
+    """MODEL.MODEL_NAME, or the preset MODEL.ARCH names when the former was left at its default."""
+    name = cfg.MODEL.MODEL_NAME
+    if name == get_cfg().MODEL.MODEL_NAME:
+        return ARCHITECTURES.get(cfg.MODEL.ARCH.lower(), name)
+    return name
+
+
+def preset_model(name: str) -> str:
+    """The registered model behind a preset; any other name as it is."""
+    return PRESETS[name].model if name in PRESETS else name
+
+
+def apply_preset(cfg: CfgNode) -> None:
+    """Names the model and fills keys that are None with the preset's values; doing it again changes nothing."""
+    cfg.MODEL.MODEL_NAME = preset_name(cfg)
+    preset = PRESETS.get(cfg.MODEL.MODEL_NAME)
+    if preset is None:
+        return
+    flat = {key: value for key, value in preset.values.items() if lookup(cfg, key) is None}
+    cfg.merge_flat(flat, f"preset {cfg.MODEL.MODEL_NAME}")
+
+
+def lookup(cfg: CfgNode, key: str) -> object:
+    """The value at a dotted key."""
+    for part in key.split("."):
+        cfg = cfg[part]
+    return cfg

@@ -1,0 +1,55 @@
+"""The one evaluation loop: every view of a loader through the model, one score per (video, view)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from slowfast.datasets import normalize
+from slowfast.engine.progress import Progress
+from slowfast.evaluation.meters import StepTimer, duration, topk_errors
+from slowfast.evaluation.views import Scores, ViewScores
+
+
+def score_views(
+    cfg,
+    model: nn.Module,
+    loader,
+    device: torch.device,
+    *,
+    num_views: int,
+    title: str,
+    step_stats: Callable[[int, int, StepTimer, dict[str, float]], dict],
+    every_step: bool = False,
+) -> Scores:
+    """Raw logits of `num_views` views of every video of `loader`'s data set, gathered over all ranks.
+
+    `step_stats(step, steps, timer, errors)` makes the json_stats of a step from the errors so far, in percent of
+    views; it is asked every LOG_PERIOD steps, or every step.
+    """
+    scores = ViewScores(loader.dataset.num_videos, num_views, cfg.MODEL.NUM_CLASSES)
+    progress = Progress(title, len(loader), cfg.LOG_PERIOD)
+    timer = StepTimer()
+    wrong, seen = [0.0, 0.0], 0
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for step, batch in enumerate(loader):
+            timer.data_ready()
+            logits = model(normalize(batch.clips.to(device, non_blocking=True), cfg.DATA.MEAN, cfg.DATA.STD))
+            scores.add(logits, batch)
+            timer.step_done()
+            errors = topk_errors(logits.cpu(), batch.labels)
+            seen += len(batch.labels)
+            wrong = [total + error.item() * len(batch.labels) for total, error in zip(wrong, errors, strict=True)]
+            so_far = {"top1_err": wrong[0] / seen, "top5_err": wrong[1] / seen}
+            shown = {
+                "views right": f"{100.0 - so_far['top1_err']:.1f}%",
+                "data wait": f"{timer.data_share:.0%}",
+                "eta": duration(timer.mean * (len(loader) - step - 1)),
+            }
+            due = every_step or progress.is_due(step)
+            progress.update(step, shown, step_stats(step, len(loader), timer, so_far) if due else None)
+    progress.close()
+    model.train(was_training)
+    return scores.gather()

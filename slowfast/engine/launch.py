@@ -1,0 +1,109 @@
+"""Starts a run on one or several processes: torchrun's environment, local GPUs, or shards by hand."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from slowfast.engine.env import check_gpus, make_deterministic, select_device
+from slowfast.utils.distributed import gather_objects
+from slowfast.utils.logging import logger, setup_logging
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one process stands: its rank of `world_size`, its rank on this machine, how ranks meet."""
+
+    rank: int
+    local_rank: int
+    world_size: int
+    init_method: str
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def launch(cfg, run: Callable, init_method: str | None = None) -> None:
+    """Calls `run(cfg, device)` in every process this machine contributes to the job.
+
+    Under torchrun this process is one rank. Else NUM_GPUS processes are started here (one for NUM_GPUS 0),
+    of NUM_SHARDS times as many; several shards meet at `init_method`, tcp://HOST:PORT of shard 0.
+
+    Raises:
+        ValueError: more GPUs asked for than there are, or shards without a meeting point.
+    """
+    check_gpus(cfg.NUM_GPUS)
+    if "TORCHELASTIC_RUN_ID" in os.environ or {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
+        rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        run_process(int(os.environ.get("LOCAL_RANK", 0)), cfg, run, world_size, rank, "env://")
+        return
+    local = max(cfg.NUM_GPUS, 1)
+    world_size = local * cfg.NUM_SHARDS
+    if cfg.NUM_SHARDS > 1 and init_method is None:
+        raise ValueError("NUM_SHARDS > 1 needs a meeting point: give every shard --init_method tcp://HOST:PORT.")
+    init_method = init_method or f"tcp://localhost:{free_port()}"
+    first_rank = cfg.SHARD_ID * local
+    if local == 1:
+        run_process(0, cfg, run, world_size, first_rank, init_method)
+    else:
+        mp.spawn(run_process, args=(cfg, run, world_size, None, init_method), nprocs=local)
+
+
+def run_process(local_rank: int, cfg, run: Callable, world_size: int, rank: int | None, init_method: str) -> None:
+    """One rank's life: join the group, set up logging and determinism, run, leave."""
+    if rank is None:
+        rank = cfg.SHARD_ID * cfg.NUM_GPUS + local_rank
+    device = select_device(cfg.NUM_GPUS, local_rank)
+    if world_size > 1:
+        backend = cfg.DIST_BACKEND if cfg.NUM_GPUS else "gloo"
+        dist.init_process_group(backend, init_method=init_method, world_size=world_size, rank=rank)
+    try:
+        setup_logging(cfg.OUTPUT_DIR)
+        make_deterministic()
+        announce_ranks(rank, world_size, str(device), cfg)
+        run(cfg, device)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def announce_ranks(rank: int, world_size: int, device: str, cfg) -> None:
+    """Logs who takes part and the batch a weight update sees."""
+    hosts = gather_objects(f"rank {rank} on {socket.gethostname()} {device}")
+    logger.info("%d process%s: %s", world_size, "es" * (world_size > 1), "; ".join(hosts))
+    if cfg.TRAIN.ENABLE:
+        per_process = cfg.TRAIN.BATCH_SIZE // max(cfg.NUM_GPUS, 1)
+        steps = accumulation_steps(cfg, world_size)
+        logger.info(
+            "Effective batch %d clips = %d a process x %d processes x %d accumulated x %d samples a video",
+            per_process * world_size * steps * cfg.AUG.NUM_SAMPLE,
+            per_process,
+            world_size,
+            steps,
+            cfg.AUG.NUM_SAMPLE,
+        )
+    sys.stdout.flush()
+
+
+def accumulation_steps(cfg, world_size: int) -> int:
+    """Loader steps per weight update: SOLVER.GRADIENT_ACCUMULATION_STEPS, or what GLOBAL_BATCH_SIZE needs.
+
+    Raises:
+        ValueError: GLOBAL_BATCH_SIZE is no multiple of the clips of one loader step.
+    """
+    if not cfg.GLOBAL_BATCH_SIZE:
+        return cfg.SOLVER.GRADIENT_ACCUMULATION_STEPS
+    clips = cfg.TRAIN.BATCH_SIZE // max(cfg.NUM_GPUS, 1) * world_size
+    if cfg.GLOBAL_BATCH_SIZE % clips:
+        raise ValueError(
+            f"GLOBAL_BATCH_SIZE {cfg.GLOBAL_BATCH_SIZE} is no multiple of the {clips} clips of one step "
+            f"(TRAIN.BATCH_SIZE over {world_size} processes). Set GLOBAL_BATCH_SIZE {clips} or a multiple."
+        )
+    return cfg.GLOBAL_BATCH_SIZE // clips

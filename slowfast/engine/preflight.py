@@ -1,0 +1,109 @@
+"""What can go wrong late is tried first: lists, videos, every view of a test video, weights, shapes, disk."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from slowfast.datasets import build_dataset, check_videos, collate, normalize, warn_equal_lists
+from slowfast.engine.ledger import refuse_foreign_checkpoints
+from slowfast.engine.weights import check_test_weights
+from slowfast.evaluation.complexity import count_flops, count_parameters
+from slowfast.models import build_model
+from slowfast.utils.distributed import broadcast_object, get_world_size, is_master
+from slowfast.utils.logging import logger
+
+
+class PreflightError(ValueError):
+    """The run cannot end well as it is configured; the message says why and what to set."""
+
+
+def preflight(cfg) -> None:
+    """Tries every part of the run on one sample, on the master, before the first epoch; all ranks stop if it fails.
+
+    Raises:
+        PreflightError: with the first thing found and what to do about it.
+    """
+    problem = None
+    if is_master():
+        try:
+            check_run(cfg)
+        except (ValueError, OSError, KeyError) as error:
+            problem = str(error.args[0] if isinstance(error, KeyError) else error)
+    problem = broadcast_object(problem)
+    if problem:
+        raise PreflightError(problem)
+
+
+def check_run(cfg) -> None:
+    """The checks in the order in which a person would want to hear of them."""
+    Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
+    if cfg.TRAIN.ENABLE:
+        refuse_foreign_checkpoints(cfg)
+    if cfg.TEST.ENABLE:
+        check_test_weights(cfg)
+    splits = ("train", "val") * cfg.TRAIN.ENABLE + ("test",) * cfg.TEST.ENABLE
+    datasets = {split: build_dataset(cfg, split) for split in splits}
+    for split, dataset in datasets.items():
+        logger.info("%s: %d videos, %s", split, dataset.num_videos, dataset.list_path)
+        check_videos(dataset, cfg.DATA.CHECK_VIDEOS)
+    warn_equal_lists(cfg)
+    if cfg.TRAIN.ENABLE:
+        check_batches(cfg, datasets["train"].num_videos)
+    model = build_model(cfg)
+    check_disk(cfg, model)
+    for split, dataset in datasets.items():
+        check_views(cfg, model, split, dataset)
+    if cfg.LOG_MODEL_INFO:
+        log_model_info(cfg, model)
+
+
+def check_batches(cfg, num_videos: int) -> None:
+    """Every process needs two samples a step, or its batch norms have nothing to normalise over."""
+    world_size = get_world_size()
+    per_process = min(cfg.TRAIN.BATCH_SIZE // max(cfg.NUM_GPUS, 1), num_videos // world_size)
+    if per_process * cfg.AUG.NUM_SAMPLE < 2:
+        raise PreflightError(
+            f"Training would see {per_process} video a step and process ({num_videos} videos, TRAIN.BATCH_SIZE "
+            f"{cfg.TRAIN.BATCH_SIZE}, {world_size} processes), and batch norm needs two samples. List more videos, "
+            "raise TRAIN.BATCH_SIZE or set AUG.NUM_SAMPLE 2."
+        )
+
+
+def check_views(cfg, model: nn.Module, split: str, dataset) -> None:
+    """Loads one video in every view of the split and runs the model on them as the split will."""
+    num_views = len(dataset) // dataset.num_videos
+    samples = [sample for view in range(num_views) for sample in dataset[view]]
+    batch = collate([samples])
+    logger.info("%s clips [B, C, T, H, W]: %s uint8", split, list(batch.clips.shape))
+    model.eval()
+    with torch.inference_mode():
+        logits = model(normalize(batch.clips[:1], cfg.DATA.MEAN, cfg.DATA.STD))
+    expected = (1, cfg.MODEL.NUM_CLASSES)
+    if tuple(logits.shape) != expected:
+        raise PreflightError(f"{cfg.MODEL.MODEL_NAME} returns {tuple(logits.shape)} for a clip, not {expected}.")
+
+
+def check_disk(cfg, model: nn.Module) -> None:
+    """Free space for the checkpoints this run will write: weights and, for Adam, two moments each."""
+    if not cfg.TRAIN.ENABLE:
+        return
+    moments = 1 if cfg.SOLVER.OPTIMIZING_METHOD == "sgd" else 2
+    size = 4 * count_parameters(model) * (1 + moments)
+    count = -(-cfg.SOLVER.MAX_EPOCH // cfg.TRAIN.CHECKPOINT_PERIOD) + 2  # and the best, and one being written
+    free = shutil.disk_usage(cfg.OUTPUT_DIR).free
+    if size * count > free:
+        raise PreflightError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} has {free / 1e9:.1f} GB free; {count} checkpoints of {size / 1e9:.2f} GB need "
+            f"{size * count / 1e9:.1f} GB. Raise TRAIN.CHECKPOINT_PERIOD or set OUTPUT_DIR to a larger disk."
+        )
+
+
+def log_model_info(cfg, model: nn.Module) -> None:
+    """Parameters and FLOPs, as upstream's logs have them."""
+    side = cfg.DATA.TRAIN_CROP_SIZE
+    shape = (cfg.DATA.INPUT_CHANNEL_NUM[0], cfg.DATA.NUM_FRAMES, side, side)
+    logger.info("Model %s", cfg.MODEL.MODEL_NAME)
+    logger.info("Params: %s", f"{count_parameters(model):,}")
+    logger.info("Flops: %s G (one clip %s)", count_flops(model, shape) / 1e9, list(shape))

@@ -1,0 +1,95 @@
+"""Testing: every view of every test video scored once, ensembled, reported and written."""
+
+import pickle
+import time
+from pathlib import Path
+
+import torch
+
+from slowfast.datasets import build_loader
+from slowfast.engine.evaluate import score_views
+from slowfast.engine.weights import test_weights
+from slowfast.evaluation.complexity import count_flops, count_parameters
+from slowfast.evaluation.meters import test_iter_stats
+from slowfast.evaluation.report import Report, write_report
+from slowfast.evaluation.views import Scores, save_predictions
+from slowfast.models import build_model
+from slowfast.models.pretrained import load_weights
+from slowfast.spiking import synchronize_norms
+from slowfast.spiking.monitor import merge_totals, record_firing_rates
+from slowfast.utils.distributed import gather_objects, is_master
+from slowfast.utils.logging import log_json_stats, logger
+from slowfast.visualization import TensorboardWriter, save_confusion_matrix
+
+
+def test(cfg, device: torch.device, class_names: list[str]) -> None:
+    """Scores TEST.NUM_ENSEMBLE_VIEWS clips x TEST.NUM_SPATIAL_CROPS crops of every test video and reports."""
+    model = build_model(cfg).to(device)
+    weights = test_weights(cfg)
+    logger.info("Testing %s", load_weights(model, weights))
+    loader = build_loader(cfg, "test")
+    clips, crops = cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.NUM_SPATIAL_CROPS
+    started = time.perf_counter()
+    with record_firing_rates(model) as rates:
+        scores = score_views(
+            cfg,
+            model,
+            loader,
+            device,
+            num_views=clips * crops,
+            title=f"test {clips} clips x {crops} crops",
+            step_stats=test_iter_stats,
+            every_step=True,
+        )
+    seconds = time.perf_counter() - started
+    spikes = merge_totals(gather_objects(rates.totals()))
+    if not is_master():
+        return
+    accuracy = scores.accuracy(cfg.DATA.ENSEMBLE_METHOD)
+    log_json_stats(
+        {
+            "split": "test_final",
+            "top1_acc": f"{accuracy['top1_acc']:.2f}",
+            "top5_acc": f"{accuracy['top5_acc']:.2f}",
+        }
+    )
+    predictions = write_predictions(cfg, scores)
+    writer = TensorboardWriter(cfg)
+    ensembled = scores.ensemble(cfg.DATA.ENSEMBLE_METHOD)
+    writer.add_evaluation("Test", ensembled, scores.labels, class_names, 0)
+    writer.close()
+    matrix = Path(cfg.OUTPUT_DIR) / "confusion_matrix.png"
+    save_confusion_matrix(matrix, ensembled, scores.labels, class_names)
+    side = cfg.DATA.TEST_CROP_SIZE
+    write_report(
+        Path(cfg.OUTPUT_DIR),
+        Report(
+            accuracy=accuracy,
+            class_names=class_names,
+            views=(clips, crops),
+            model_name=cfg.MODEL.MODEL_NAME,
+            parameters=count_parameters(model),
+            flops=count_flops(model, (cfg.DATA.INPUT_CHANNEL_NUM[0], cfg.DATA.NUM_FRAMES, side, side)),
+            firing=spikes,
+            test_seconds=seconds,
+            weights=str(weights),
+            files=[str(path) for path in (*predictions, matrix)],
+        ),
+    )
+
+
+def write_predictions(cfg, scores: Scores) -> list[Path]:
+    """The predictions files; returns their paths."""
+    name = (
+        f"{cfg.DATA.NUM_FRAMES}x{cfg.DATA.TEST_CROP_SIZE}x{cfg.TEST.NUM_ENSEMBLE_VIEWS}x{cfg.TEST.NUM_SPATIAL_CROPS}"
+    )
+    path = Path(cfg.OUTPUT_DIR) / f"{name}.pkl"
+    written = save_predictions(path, scores, cfg.DATA.ENSEMBLE_METHOD)
+    if cfg.TEST.SAVE_RESULTS_PATH:
+        # SlowFast's own form: a list of the two tensors.
+        other = Path(cfg.OUTPUT_DIR) / cfg.TEST.SAVE_RESULTS_PATH
+        with open(other, "wb") as file:
+            ensembled = torch.from_numpy(scores.ensemble(cfg.DATA.ENSEMBLE_METHOD))
+            pickle.dump([ensembled, torch.from_numpy(scores.labels)], file)
+        written.append(other)
+    return written

@@ -1,0 +1,25 @@
+"""Parameters and FLOPs of a model, as fvcore counts them (one multiply-add is one)."""
+
+import logging
+
+import torch
+from fvcore.nn import FlopCountAnalysis
+from torch import nn
+
+
+def count_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_flops(model: nn.Module, clip_shape: tuple[int, ...]) -> int:
+    """FLOPs of one clip [C, T, H, W] in evaluation; neurons and element-wise operators are not counted."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    # Tracing reports every operator it does not count (each neuron), which tells a user nothing.
+    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
+    analysis = FlopCountAnalysis(model, torch.rand(1, *clip_shape, device=device))
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    total = int(analysis.total())
+    model.train(was_training)
+    return total

@@ -1,0 +1,92 @@
+"""The end of a run: one table for a person, report.json for programs."""
+
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from slowfast.evaluation.meters import duration
+from slowfast.spiking.monitor import mean_rate, rates_of
+from slowfast.utils.logging import logger
+from slowfast.version import __version__
+
+
+@dataclass
+class Report:
+    """What a test found. accuracy in percent, flops of one view, firing: layer -> (spikes, neuron-steps)."""
+
+    accuracy: dict
+    class_names: list[str]
+    views: tuple[int, int]
+    model_name: str
+    parameters: int
+    flops: int
+    firing: dict[str, tuple[float, int]]
+    test_seconds: float
+    weights: str
+    files: list[str]
+
+    def as_dict(self) -> dict:
+        per_class = {self.class_names[k]: acc for k, acc in self.accuracy["per_class"].items()}
+        return {
+            "top1_acc": self.accuracy["top1_acc"],
+            "top5_acc": self.accuracy["top5_acc"],
+            "per_class_acc": per_class,
+            "unreadable_videos": self.accuracy["unreadable_videos"],
+            "views": {"clips": self.views[0], "crops": self.views[1]},
+            "model": {
+                "name": self.model_name,
+                "parameters": self.parameters,
+                "flops_per_view": self.flops,
+                "flops_per_video": self.flops * self.views[0] * self.views[1],
+            },
+            "firing_rate": {"mean": mean_rate(self.firing), "per_layer": rates_of(self.firing)},
+            "test_seconds": self.test_seconds,
+            "weights": self.weights,
+            "files": self.files,
+            "versions": {
+                "slowfast": __version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        }
+
+    def table(self) -> str:
+        """The figures a person looks for first, aligned."""
+        clips, crops = self.views
+        rate = mean_rate(self.firing)
+        rows = [
+            ("top-1", f"{self.accuracy['top1_acc']:.2f} %"),
+            ("top-5", f"{self.accuracy['top5_acc']:.2f} %"),
+            ("views a video", f"{clips} clips x {crops} crops"),
+            ("parameters", f"{self.parameters:,}"),
+            ("FLOPs a view", f"{self.flops / 1e9:.3f} G"),
+            ("mean firing rate", "no spiking neurons" if rate is None else f"{rate:.4f} spikes / neuron / step"),
+            ("test time", f"{duration(self.test_seconds)} ({self.test_seconds:.1f} s)"),
+            ("weights", self.weights),
+        ]
+        if self.accuracy["unreadable_videos"]:
+            count = len(self.accuracy["unreadable_videos"])
+            rows.insert(2, ("unreadable videos", f"{count}, scored as wrong; see stdout.log"))
+        classes = sorted(self.accuracy["per_class"].items(), key=lambda item: item[1])
+        shown = classes if len(classes) <= 20 else classes[:5] + classes[-5:]
+        title = "per class" if len(classes) <= 20 else "5 worst, 5 best"
+        rows += [
+            (title if i == 0 else "", f"{accuracy:6.2f} %  {self.class_names[k]}")
+            for i, (k, accuracy) in enumerate(shown)
+        ]
+        rows += [("written" if i == 0 else "", path) for i, path in enumerate(self.files)]
+        width = max(len(label) for label, _ in rows)
+        lines = [f"  {label:<{width}}  {value}" for label, value in rows]
+        rule = "-" * max(len(line) for line in lines)
+        return "\n".join([rule, *lines, rule])
+
+
+def write_report(output_dir: Path, report: Report) -> None:
+    """Writes report.json into `output_dir` and logs the table."""
+    path = output_dir / "report.json"
+    report.files.append(str(path))
+    path.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
+    logger.info("%s", report.table())

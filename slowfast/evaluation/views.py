@@ -1,0 +1,95 @@
+"""Scores of (video, view) pairs: each counted once, gathered over ranks, ensembled into one score a video."""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from slowfast.utils.distributed import gather_objects
+
+ENSEMBLES = {"sum": np.sum, "max": np.max}
+
+
+@dataclass
+class Scores:
+    """Raw logits of every view of every video, with the videos' labels.
+
+    logits float32 [V, views, K]; valid bool [V, views], False where the video could not be read; labels [V].
+    """
+
+    logits: np.ndarray
+    valid: np.ndarray
+    labels: np.ndarray
+
+    def ensemble(self, method: str = "sum") -> np.ndarray:
+        """One row of scores a video, float32 [V, K]: sum or maximum of its readable views' raw logits."""
+        fill = 0.0 if method == "sum" else -np.inf
+        logits = np.where(self.valid[..., None], self.logits, fill)
+        scores = ENSEMBLES[method](logits, axis=1)
+        scores[~self.valid.any(1)] = 0.0
+        return scores.astype(np.float32)
+
+    def accuracy(self, method: str = "sum") -> dict:
+        """Percent of videos right at 1 and 5, and per class; a video without a readable view is wrong."""
+        ranks = label_ranks(self.ensemble(method), self.labels)
+        ranks[~self.valid.any(1)] = self.logits.shape[-1]
+        per_class = {
+            int(label): 100.0 * float(np.mean(ranks[self.labels == label] < 1)) for label in np.unique(self.labels)
+        }
+        return {
+            "top1_acc": 100.0 * float(np.mean(ranks < 1)),
+            "top5_acc": 100.0 * float(np.mean(ranks < 5)),
+            "per_class": per_class,
+            "unreadable_videos": np.flatnonzero(~self.valid.any(1)).tolist(),
+        }
+
+
+def label_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many classes score higher than the right one [V]; a tie goes to the lower class index."""
+    right = scores[np.arange(len(labels)), labels][:, None]
+    lower_index = np.arange(scores.shape[1])[None] < labels[:, None]
+    return ((scores > right) | ((scores == right) & lower_index)).sum(1)
+
+
+class ViewScores:
+    """Collects batches of view logits and makes `Scores` of all ranks' together."""
+
+    def __init__(self, num_videos: int, num_views: int, num_classes: int):
+        self.shape = (num_videos, num_views, num_classes)
+        self.batches: list[tuple[np.ndarray, ...]] = []
+
+    def add(self, logits: torch.Tensor, batch) -> None:
+        """Logits [B, K] of a Batch with its `video`, `view`, `labels` and `valid`, all [B]."""
+        columns = (batch.video, batch.view, batch.labels, batch.valid, logits.float().cpu())
+        self.batches.append(tuple(column.numpy() for column in columns))
+
+    def gather(self) -> Scores:
+        """Scores over all ranks, on every rank; an error if a view is missing or was scored twice."""
+        videos, views, num_classes = self.shape
+        logits = np.zeros(self.shape, np.float32)
+        valid = np.zeros((videos, views), bool)
+        labels = np.zeros(videos, np.int64)
+        seen = np.zeros((videos, views), np.int64)
+        for batches in gather_objects(self.batches):
+            for video, view, label, is_valid, scores in batches:
+                np.add.at(seen, (video, view), 1)
+                logits[video, view], valid[video, view], labels[video] = scores, is_valid, label
+        if (seen != 1).any():
+            video, view = np.argwhere(seen != 1)[0]
+            raise RuntimeError(f"View {view} of video {video} was scored {seen[video, view]} times instead of once.")
+        return Scores(logits, valid, labels)
+
+
+def save_predictions(path: Path, scores: Scores, method: str) -> list[Path]:
+    """Ensembled logits and labels as upstream's pickle of tensors, every view's logits beside it as .npz."""
+    content = {
+        "video_preds": torch.from_numpy(scores.ensemble(method)),
+        "video_labels": torch.from_numpy(scores.labels),
+    }
+    with open(path, "wb") as file:
+        pickle.dump(content, file)
+    views = path.with_suffix(".npz")
+    np.savez_compressed(views, logits=scores.logits, valid=scores.valid, labels=scores.labels)
+    return [path, views]

@@ -1,0 +1,21 @@
+"""MODEL_REGISTRY and `build_model`: from MODEL.MODEL_NAME to a module on the CPU."""
+
+from torch import nn
+
+from slowfast.config import CfgNode, apply_preset, preset_model
+from slowfast.utils.registry import Registry
+
+MODEL_REGISTRY = Registry("MODEL.MODEL_NAME")
+
+
+def build_model(cfg: CfgNode) -> nn.Module:
+    """The model `MODEL.MODEL_NAME` names, in fp32 on the CPU; publications' defaults fill unset (None) keys.
+
+    A model takes clips [B, C, T, H, W] (or SlowFast's list of that one tensor) and returns logits [B, K].
+
+    Raises:
+        KeyError: no such model; the message lists those that exist.
+    """
+    cfg = cfg.clone()
+    apply_preset(cfg)
+    return MODEL_REGISTRY.get(preset_model(cfg.MODEL.MODEL_NAME))(cfg)

@@ -1,0 +1,49 @@
+"""Learning rate as a pure function of the exact epoch (epoch + step / steps per epoch)."""
+
+import math
+from collections.abc import Callable
+
+
+def cosine(epoch: float, *, base_lr: float, end_lr: float, max_epoch: float, start_epoch: float = 0.0) -> float:
+    """Half a cosine from `base_lr` at `start_epoch` to `end_lr` at `max_epoch`."""
+    progress = (epoch - start_epoch) / (max_epoch - start_epoch)
+    return end_lr + (base_lr - end_lr) * (math.cos(math.pi * progress) + 1.0) * 0.5
+
+
+def steps_with_relative_lrs(epoch: float, *, base_lr: float, steps: list[float], lrs: list[float]) -> float:
+    """`base_lr` times the factor of the last of `steps` that is not after `epoch`."""
+    index = max(i for i, step in enumerate(steps) if i == 0 or epoch >= step)
+    return base_lr * lrs[index]
+
+
+def _cosine_of(cfg) -> Callable[[float], float]:
+    start = cfg.SOLVER.WARMUP_EPOCHS if cfg.SOLVER.COSINE_AFTER_WARMUP else 0.0
+    return lambda epoch: cosine(
+        epoch,
+        base_lr=cfg.SOLVER.BASE_LR,
+        end_lr=cfg.SOLVER.COSINE_END_LR,
+        max_epoch=cfg.SOLVER.MAX_EPOCH,
+        start_epoch=start,
+    )
+
+
+def _steps_of(cfg) -> Callable[[float], float]:
+    return lambda epoch: steps_with_relative_lrs(
+        epoch, base_lr=cfg.SOLVER.BASE_LR, steps=cfg.SOLVER.STEPS, lrs=cfg.SOLVER.LRS
+    )
+
+
+LR_POLICIES = {"cosine": _cosine_of, "steps_with_relative_lrs": _steps_of}
+
+
+def build_lr_schedule(cfg) -> Callable[[float], float]:
+    """Exact epoch -> learning rate, with the linear warm-up towards the policy's value at its end."""
+    policy = LR_POLICIES[cfg.SOLVER.LR_POLICY](cfg)
+    warmup, start_lr = cfg.SOLVER.WARMUP_EPOCHS, cfg.SOLVER.WARMUP_START_LR
+
+    def learning_rate(epoch: float) -> float:
+        if epoch >= warmup:
+            return policy(epoch)
+        return start_lr + (policy(warmup) - start_lr) * epoch / warmup
+
+    return learning_rate

@@ -1,0 +1,22 @@
+"""Spiking layers: neurons on SpikingJelly's classes, norms and layers that know time."""
+
+from slowfast.spiking.layers import DropPath, checkpointed, per_step
+from slowfast.spiking.neuron import IF, LIF, NEURON_REGISTRY, PLIF, SpikingNeuron, build_neuron
+from slowfast.spiking.norm import BATCH_NORMS, BatchNorm, SharedBatchNorm, TimeStepBatchNorm, synchronize_norms
+
+__all__ = [
+    "BATCH_NORMS",
+    "IF",
+    "LIF",
+    "NEURON_REGISTRY",
+    "PLIF",
+    "BatchNorm",
+    "DropPath",
+    "SharedBatchNorm",
+    "SpikingNeuron",
+    "TimeStepBatchNorm",
+    "build_neuron",
+    "checkpointed",
+    "per_step",
+    "synchronize_norms",
+]

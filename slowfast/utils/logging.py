@@ -1,0 +1,48 @@
+"""Logging: plain lines on the terminal of rank 0, everything of it in OUTPUT_DIR/stdout.log, json_stats lines.
+
+`json_stats` lines keep SlowFast's form, which log parsers rely on: sorted keys, floats with 5 decimals.
+"""
+
+import decimal
+import logging
+import os
+import sys
+from pathlib import Path
+
+import simplejson
+from tqdm import tqdm
+
+from slowfast.utils.distributed import is_master
+
+FORMAT = "[%(asctime)s][%(levelname)s] %(filename)s: %(lineno)3d: %(message)s"
+logger = logging.getLogger("slowfast")
+
+
+class TerminalHandler(logging.StreamHandler):
+    """Prints through tqdm, so that a progress bar stays below the lines; leaves json_stats to the file."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not getattr(record, "file_only", False):
+            tqdm.write(self.format(record), file=self.stream)
+
+
+def setup_logging(output_dir: str | Path | None) -> None:
+    """Rank 0 logs to the terminal and appends to `output_dir`/stdout.log; other ranks only report errors."""
+    logger.handlers.clear()
+    logger.propagate = False
+    logger.setLevel(logging.INFO if is_master() else logging.ERROR)
+    terminal = TerminalHandler(sys.stdout)
+    terminal.setFormatter(logging.Formatter("%(message)s" if is_master() else FORMAT, "%m/%d %H:%M:%S"))
+    logger.addHandler(terminal)
+    if is_master() and output_dir is not None:
+        os.makedirs(output_dir, exist_ok=True)
+        file = logging.FileHandler(Path(output_dir) / "stdout.log", encoding="utf-8")
+        file.setFormatter(logging.Formatter(FORMAT, "%m/%d %H:%M:%S"))
+        logger.addHandler(file)
+
+
+def log_json_stats(stats: dict) -> None:
+    """Writes one `json_stats: {...}` line to stdout.log."""
+    stats = {k: decimal.Decimal(f"{v:.5f}") if isinstance(v, float) else v for k, v in stats.items()}
+    line = simplejson.dumps(stats, sort_keys=True, use_decimal=True)
+    logger.info("json_stats: %s", line, extra={"file_only": True})

@@ -1,0 +1,23 @@
+"""Registry: names to classes, with an error that lists what exists."""
+
+import difflib
+
+from fvcore.common.registry import Registry as FvcoreRegistry
+
+
+class Registry(FvcoreRegistry):
+    """fvcore's registry, named by the config key that selects from it."""
+
+    def get(self, name: str):
+        """The registered object.
+
+        Raises:
+            KeyError: nothing by that name; the message has the nearest name and all there are.
+        """
+        if name in self:
+            return self._obj_map[name]
+        names = sorted(self._obj_map)
+        by_lower = {known.lower(): known for known in names}
+        near = [by_lower[match] for match in difflib.get_close_matches(str(name).lower(), by_lower, n=1)]
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise KeyError(f"{self._name} {name!r} is not registered.{hint} Registered: {', '.join(names)}.")
