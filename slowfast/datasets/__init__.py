@@ -1,0 +1,27 @@
+"""Data sets and the path from a list line to a batch: sections DATA, DATA_LOADER, AUG and MIXUP."""
+
+from slowfast.datasets import frames, kinetics, motion
+from slowfast.datasets.base import Sample, VideoDataset
+from slowfast.datasets.build import Batch, build_dataset, build_loader, check_videos, collate, warn_equal_lists
+from slowfast.datasets.decoder import VideoError
+from slowfast.datasets.mixup import MixUp
+from slowfast.datasets.registry import DATASET_REGISTRY
+from slowfast.datasets.transform import normalize
+
+__all__ = [
+    "DATASET_REGISTRY",
+    "Batch",
+    "MixUp",
+    "Sample",
+    "VideoDataset",
+    "VideoError",
+    "build_dataset",
+    "build_loader",
+    "check_videos",
+    "collate",
+    "frames",
+    "kinetics",
+    "motion",
+    "normalize",
+    "warn_equal_lists",
+]

@@ -48,7 +48,9 @@ def check_run(cfg) -> None:
     for split, dataset in datasets.items():
         logger.info("%s: %d videos, %s", split, dataset.num_videos, dataset.list_path)
         check_videos(dataset, cfg.DATA.CHECK_VIDEOS)
-    warn_equal_lists(cfg)
+    warning = warn_equal_lists(cfg)
+    if warning:
+        logger.warning(warning)
     if cfg.TRAIN.ENABLE:
         check_batches(cfg, datasets["train"].num_videos)
     model = build_model(cfg)

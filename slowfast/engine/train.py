@@ -117,7 +117,7 @@ class Trainer:
             meter.timer.data_ready()
             lr = self.learning_rate(epoch + step / steps)
             set_learning_rate(self.optimizer, lr)
-            values = self.train_step(batch, epoch, step, steps)
+            values = self.train_step(batch, epoch, step, steps, loader.batch_sampler.global_size(step))
             meter.timer.step_done()
             meter.update(len(batch.labels), lr, **values)
             shown = {
@@ -130,13 +130,16 @@ class Trainer:
         progress.close()
         return self.finish_epoch(meter)
 
-    def train_step(self, batch, epoch: int, step: int, steps: int) -> dict[str, float]:
-        """Forward, loss, backward, and every `accumulate` steps the weight update."""
+    def train_step(self, batch, epoch: int, step: int, steps: int, global_size: int) -> dict[str, float]:
+        """Forward, loss, backward, and every `accumulate` steps the weight update.
+
+        `global_size`: videos of all ranks in this step, of which this rank's share may be one more than another's.
+        """
         seed_all(self.cfg.RNG_SEED, get_rank(), epoch, step)
         clips = normalize(batch.clips.to(self.device, non_blocking=True), self.cfg.DATA.MEAN, self.cfg.DATA.STD)
         targets = batch.labels.to(self.device, non_blocking=True)
         if self.mixup is not None:
-            clips, targets = self.mixup(clips, targets)
+            clips, targets = self.mixup(clips, targets, (get_rank(), epoch, step))
 
         group_start = step - step % self.accumulate
         group = min(self.accumulate, steps - group_start)  # the epoch's last group may be short
@@ -153,7 +156,8 @@ class Trainer:
                     f"Loss {value} in epoch {epoch + 1}, step {step + 1} (rows of the training list, from 0: {videos}). "
                     "Lower SOLVER.BASE_LR, set SOLVER.CLIP_GRAD_L2NORM, or TRAIN.AMP_DTYPE bfloat16."
                 )
-            self.scaler.scale(loss * batch.weight / group).backward()
+            share = len(batch.labels) / self.cfg.AUG.NUM_SAMPLE * get_world_size() / global_size
+            self.scaler.scale(loss * share / group).backward()
         top1_err, top5_err = (error.item() for error in topk_errors(logits.detach(), targets))
         values = {"loss": value, "top1_err": top1_err, "top5_err": top5_err}
         if update:

@@ -8,6 +8,13 @@ from fvcore.common.registry import Registry as FvcoreRegistry
 class Registry(FvcoreRegistry):
     """fvcore's registry, named by the config key that selects from it."""
 
+    def register(self, obj=None, *, name: str | None = None):
+        """Registers a class or function, as a decorator, by its own name or by `name`."""
+        if obj is not None:
+            self._do_register(name or obj.__name__, obj)
+            return obj
+        return lambda decorated: self.register(decorated, name=name)
+
     def get(self, name: str):
         """The registered object.
 

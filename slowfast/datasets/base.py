@@ -1,0 +1,127 @@
+"""What every video data set shares: entries of a list, views, one random generator a sample, broken videos."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slowfast.datasets.decoder import VideoError
+from slowfast.datasets.lists import Entry
+from slowfast.datasets.sampling import split_view
+from slowfast.datasets.transform import crop_clip, jittered_box, resized_box, uniform_box
+from slowfast.utils.logging import logger
+
+MAX_REPLACEMENTS = 10
+
+
+class Sample(NamedTuple):
+    """One view of one video: clip uint8 RGB [C, T, H, W]; `valid` False (and zeros) where it could not be read."""
+
+    clip: Tensor
+    label: int
+    video: int
+    view: int
+    valid: bool
+
+
+class VideoDataset(torch.utils.data.Dataset):
+    """A list of videos as samples; subclasses read the list (`read_entries`) and frames (`read_clip`).
+
+    Indexed by (epoch, index), or an index for epoch 0. Train and val have an index a video, test one a view, a
+    video's views in a row. All that is random comes from (RNG_SEED, epoch, index): the same sample anywhere.
+    """
+
+    def __init__(self, cfg, split: str):
+        if split not in ("train", "val", "test"):
+            raise ValueError(f"There is no split {split!r}: train, val or test.")
+        self.split, self.seed = split, cfg.RNG_SEED
+        self.is_random = split == "train" or (split == "val" and cfg.DATA.VAL_VIEW == "random")
+        self.num_clips = cfg.TEST.NUM_ENSEMBLE_VIEWS if split == "test" else 1
+        self.num_crops = cfg.TEST.NUM_SPATIAL_CROPS if split == "test" else 1
+        self.copies = cfg.AUG.NUM_SAMPLE if split == "train" else 1
+        self.crop_size = cfg.DATA.TEST_CROP_SIZE if split == "test" else cfg.DATA.TRAIN_CROP_SIZE
+        self.num_frames, self.sampling_rate = cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE
+        self.offset_sampling = cfg.DATA.USE_OFFSET_SAMPLING
+        self.reverse_channels = cfg.DATA.REVERSE_INPUT_CHANNEL
+        self.flip = cfg.DATA.RANDOM_FLIP
+        self.scales, self.inverse_scales = tuple(cfg.DATA.TRAIN_JITTER_SCALES), cfg.DATA.INV_UNIFORM_SAMPLE
+        relative = split == "train" and cfg.AUG.ENABLE and cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE
+        self.area = tuple(cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE) if relative else None
+        self.aspect = tuple(cfg.DATA.TRAIN_JITTER_ASPECT_RELATIVE) or (1.0, 1.0)
+        self.list_path = self.find_list(cfg)
+        self.entries = self.read_entries(cfg)
+        self.num_videos = len(self.entries)
+
+    def find_list(self, cfg) -> Path:
+        """The split's list file."""
+        raise NotImplementedError
+
+    def read_entries(self, cfg) -> list[Entry]:
+        """The list's content."""
+        raise NotImplementedError
+
+    def read_clip(self, entry: Entry, clip: int, rng: np.random.Generator | None) -> np.ndarray:
+        """uint8 RGB frames [T, H, W, C]: a random clip (`rng`), or number `clip` of `num_clips`."""
+        raise NotImplementedError
+
+    def check(self, entry: Entry) -> None:
+        """Raises VideoError if the entry's first frame cannot be read."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return self.num_videos * self.num_clips * self.num_crops
+
+    def __getitem__(self, key: int | tuple[int, int]) -> list[Sample]:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        video, view = divmod(index, self.num_clips * self.num_crops)
+        rng = np.random.default_rng((self.seed, epoch, index))
+        clip, crop = split_view(view, self.num_crops)
+        if self.split == "train":
+            video, frames = self.readable_clip(video, rng)
+        else:
+            try:
+                frames = self.read_clip(self.entries[video], clip, rng if self.is_random else None)
+            except VideoError as error:
+                logger.error("%s:%d: %s. It counts as wrong.", self.list_path, self.entries[video].line, error)
+                return [self.unreadable(video, view)]
+        if self.reverse_channels:
+            frames = frames[..., ::-1]
+        label = self.entries[video].label
+        return [Sample(self.crop(frames, crop, rng), label, video, view, True) for _ in range(self.copies)]
+
+    def readable_clip(self, video: int, rng: np.random.Generator) -> tuple[int, np.ndarray]:
+        """A training video and a random clip of it; one that cannot be read gives way to a random other, and is said."""
+        for _ in range(MAX_REPLACEMENTS):
+            try:
+                return video, self.read_clip(self.entries[video], 0, rng)
+            except VideoError as error:
+                other = int(rng.integers(self.num_videos))
+                where = f"{self.list_path}:{self.entries[video].line}"
+                logger.error("%s: %s. Row %d of the list takes its place this time.", where, error, other)
+                video = other
+        raise error_after_replacements(self.list_path)
+
+    def crop(self, frames: np.ndarray, crop: int, rng: np.random.Generator) -> Tensor:
+        """Frames [T, H, W, C] -> clip [C, T, size, size]: the view's crop, or a random one."""
+        height, width = frames.shape[1:3]
+        if not self.is_random:
+            return crop_clip(frames, uniform_box(height, width, crop), self.crop_size)
+        if self.area:
+            box = resized_box(height, width, self.area, self.aspect, rng)
+        else:
+            box = jittered_box(
+                height, width, self.crop_size, self.scales, rng, inverse_uniform=self.inverse_scales
+            )
+        return crop_clip(frames, box, self.crop_size, flip=self.flip and rng.random() < 0.5)
+
+    def unreadable(self, video: int, view: int) -> Sample:
+        clip = torch.zeros(3, self.num_frames, self.crop_size, self.crop_size, dtype=torch.uint8)
+        return Sample(clip, self.entries[video].label, video, view, False)
+
+
+def error_after_replacements(list_path: Path) -> VideoError:
+    return VideoError(
+        str(list_path), f"{MAX_REPLACEMENTS} training videos in a row cannot be read; check DATA.PATH_PREFIX and files"
+    )

@@ -1,0 +1,132 @@
+"""Clips of the embedded data set `motion`: two shapes over a drifting texture, whose class is how they move.
+
+Eight classes in four pairs, each the time reversal of its partner. Four state variables describe every frame:
+height of the two shapes, their size, their distance, and the angle of the line through them. A class moves
+one of them on a sawtooth of random phase, upwards or downwards, and freezes the others at a random value.
+A sawtooth at random phase is uniform on [0, 1) at every instant, and so is a frozen draw: each frame alone
+has the same distribution in all classes. No class tells left from right, so labels survive a horizontal flip.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CLASSES = ("rise", "fall", "approach", "recede", "converge", "diverge", "stand", "lie")
+SHAPES = ("circle", "square", "triangle", "plus")
+NUM_FRAMES, HEIGHT, WIDTH = 40, 72, 96
+
+CENTER_Y = (48.0, 24.0)  # px, of the pair at height 0 and 1
+RADIUS = (4.0, 10.0)  # px; geometric in between
+HALF_DISTANCE = (18.0, 7.0)  # px, from the middle of the pair to either shape
+
+
+@dataclass(frozen=True)
+class MotionStyle:
+    """How hard the clips are to see; amplitudes in grey levels of 255."""
+
+    contrast: float = 110.0  # of the shapes' colours to the mean background
+    noise: float = 4.0  # standard deviation of the sensor noise
+    background: float = 10.0  # standard deviation of the background texture
+    drift: float = 3.0  # px per second that the background moves, and twice that amplitude of shake
+    flicker: float = 0.0  # relative standard deviation of the brightness from frame to frame
+    period: tuple[float, float] = (1.2, 1.8)  # seconds of one sweep, shortest and longest
+
+
+EASY = MotionStyle()
+HARD = MotionStyle(contrast=55.0, noise=12.0, background=24.0, drift=12.0, flicker=0.04, period=(1.4, 2.2))
+
+
+def render_clip(rng: np.random.Generator, label: int, style: MotionStyle, fps: float) -> np.ndarray:
+    """A clip of class `CLASSES[label]` as frames [T, H, W, 3] uint8 RGB; every draw is from `rng`."""
+    seconds = np.arange(NUM_FRAMES, dtype=np.float32) / fps
+    height, size, closeness, tilt = state_tracks(rng, label, style.period, seconds)
+    frames = background(rng, style, seconds)
+    mean_color = frames.mean((0, 1, 2))
+
+    radius = RADIUS[0] * (RADIUS[1] / RADIUS[0]) ** size
+    half_distance = between(HALF_DISTANCE, closeness)
+    angle = rng.choice((-1, 1)) * tilt * np.float32(np.pi / 2)  # either way round: a flip keeps the label
+    center_x = WIDTH / 2 + rng.uniform(-8, 8)
+    center_y = between(CENTER_Y, height)
+    for side in (-1, 1):
+        x = center_x + side * half_distance * np.cos(angle)
+        y = center_y + side * half_distance * np.sin(angle)
+        paint_shape(frames, rng, x, y, radius, mean_color + random_color(rng, style.contrast))
+
+    frames *= (1 + style.flicker * rng.standard_normal((NUM_FRAMES, 1, 1, 1))).astype(np.float32)
+    frames += style.noise * rng.standard_normal(frames.shape, dtype=np.float32)
+    return np.clip(np.rint(frames), 0, 255).astype(np.uint8)
+
+
+def state_tracks(
+    rng: np.random.Generator, label: int, period: tuple[float, float], seconds: np.ndarray
+) -> np.ndarray:
+    """Height, size, closeness and tilt in [0, 1) over time, [4, T]: the label's one sweeps, the others stand."""
+    states = np.repeat(rng.random((4, 1)), len(seconds), axis=1)
+    direction = 1 if label % 2 == 0 else -1
+    moving = states[label // 2]
+    moving[:] = (moving + direction * seconds / rng.uniform(*period)) % 1
+    return states.astype(np.float32)
+
+
+def between(ends: tuple[float, float], share: np.ndarray) -> np.ndarray:
+    return ends[0] + (ends[1] - ends[0]) * share
+
+
+def background(rng: np.random.Generator, style: MotionStyle, seconds: np.ndarray, waves: int = 12) -> np.ndarray:
+    """A coloured texture that drifts as before a shaky camera, [T, H, W, 3] float32.
+
+    A sum of plane waves, because a shift by any fraction of a pixel is then a phase:
+    sin(k (p - o) + a) = sin(k p + a) cos(k o) - cos(k p + a) sin(k o).
+    """
+    length = rng.uniform(8, 40, waves)  # px
+    turn = rng.uniform(0, 2 * np.pi, waves)
+    k = 2 * np.pi / length * np.stack([np.cos(turn), np.sin(turn)])  # [2, waves]: x and y
+    x, y = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
+    phase = np.stack([x.ravel(), y.ravel()], 1) @ k + rng.uniform(0, 2 * np.pi, waves)  # [HW, waves]
+
+    heading = rng.uniform(0, 2 * np.pi)
+    offset = np.outer(seconds, style.drift * np.array([np.cos(heading), np.sin(heading)]))  # [T, 2] px
+    shake_phase = rng.uniform(0, 2 * np.pi, 2)
+    offset += style.drift / 6 * np.sin(2 * np.pi * rng.uniform(1, 2, 2) * seconds[:, None] + shake_phase)
+
+    color = rng.standard_normal((waves, 3)) * style.background * np.sqrt(2 / waves)
+    basis = np.concatenate([np.sin(phase), np.cos(phase)], 1)  # [HW, 2 waves]
+    in_color = (basis[:, :, None] * np.concatenate([color, color])).astype(np.float32)  # [HW, 2 waves, 3]
+    in_time = np.concatenate([np.cos(offset @ k), -np.sin(offset @ k)], 1).astype(np.float32)  # [T, 2 waves]
+    texture = in_time @ in_color.transpose(1, 0, 2).reshape(2 * waves, -1)  # [T, HW * 3]
+    mean = rng.uniform(100, 150) + rng.uniform(-15, 15, 3)
+    return texture.reshape(-1, HEIGHT, WIDTH, 3) + mean.astype(np.float32)
+
+
+def random_color(rng: np.random.Generator, contrast: float) -> np.ndarray:
+    """An offset in RGB, brighter or darker, with `contrast` as its mean size over the channels."""
+    weights = rng.uniform(0.5, 1.5, 3)
+    return (rng.choice((-1, 1)) * contrast * weights / weights.mean()).astype(np.float32)
+
+
+def paint_shape(
+    frames: np.ndarray, rng: np.random.Generator, x: np.ndarray, y: np.ndarray, radius: np.ndarray, color: np.ndarray
+) -> None:
+    """Paints one striped shape with centres x, y [T] and radius [T] onto frames [T, H, W, 3], in place."""
+    per_frame = (slice(None), None, None)
+    u = (np.arange(WIDTH, dtype=np.float32) - x[per_frame]) / radius[per_frame]  # [T, 1, W]
+    v = (np.arange(HEIGHT, dtype=np.float32)[:, None] - y[per_frame]) / radius[per_frame]  # [T, H, 1]
+    outline = signed_distance(SHAPES[rng.integers(len(SHAPES))], u, v) * radius[per_frame]
+    cover = np.clip(0.5 - outline, 0, 1)  # antialiased over one pixel
+    turn = rng.uniform(0, np.pi)
+    stripes = 1 + 0.1 * np.sin(5 * (np.cos(turn) * u + np.sin(turn) * v), dtype=np.float32)
+    frames += cover[..., None] * (stripes[..., None] * color - frames)
+
+
+def signed_distance(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Distance to the outline, negative inside, of a shape of radius about 1 at the points u, v (v downwards)."""
+    if shape == "circle":
+        return np.hypot(u, v) - 1
+    if shape == "square":
+        return np.maximum(abs(u), abs(v)) - 0.9
+    if shape == "triangle":
+        return np.maximum(np.float32(0.866) * abs(u) - 0.5 * v, v) - 0.6
+    if shape == "plus":
+        return np.minimum(np.maximum(abs(u) - 1, abs(v) - 0.4), np.maximum(abs(u) - 0.4, abs(v) - 1))
+    raise ValueError(f"No shape {shape!r}; there are {', '.join(SHAPES)}.")

@@ -1,0 +1,58 @@
+"""Which frames make a clip: pure functions of numbers, with upstream's formulas.
+
+`start`s and positions are real frame numbers; `indices` are int64 arrays [T] within the video.
+"""
+
+import numpy as np
+
+
+def clip_length(num_frames: int, sampling_rate: int, fps: float | None = None, target_fps: float = 30.0) -> float:
+    """Frames a dense clip spans: rate x frames, scaled to the video's frame rate where `fps` is given."""
+    length = num_frames * sampling_rate
+    return length if fps is None else length * fps / target_fps
+
+
+def random_start(video_length: int, length: float, rng: np.random.Generator) -> float:
+    """Uniform over every start that leaves room for the clip; 0 in a video shorter than it."""
+    return rng.uniform(0.0, max(video_length - length, 0.0))
+
+
+def view_start(video_length: int, length: float, clip: int, num_clips: int, *, offset: bool) -> float:
+    """Start of test clip `clip` of `num_clips`.
+
+    Classic: slack * clip / num_clips, which never reaches the video's end. `offset` (USE_OFFSET_SAMPLING):
+    clip * floor(slack / (num_clips - 1)), from the first to the last frame; a single clip in the middle.
+    """
+    slack = max(video_length - length, 0.0)
+    if not offset:
+        return slack * clip / num_clips
+    if num_clips == 1:
+        return slack // 2
+    return clip * (slack // (num_clips - 1))
+
+
+def dense_indices(start: float, length: float, num_frames: int, video_length: int) -> np.ndarray:
+    """`num_frames` evenly spaced positions from `start` to `start + length - 1`, clamped, truncated.
+
+    Their distance is (length - 1) / (num_frames - 1), as upstream's, not quite the sampling rate.
+    """
+    positions = np.linspace(start, start + length - 1, num_frames)
+    return np.clip(positions, 0, video_length - 1).astype(np.int64)
+
+
+def segment_indices_random(video_length: int, num_frames: int, rng: np.random.Generator) -> np.ndarray:
+    """One random frame of each of `num_frames` equal segments of (length - 1) / frames (TSN)."""
+    edges = np.round((video_length - 1) / num_frames * np.arange(num_frames + 1)).astype(np.int64)
+    return rng.integers(edges[:-1], edges[1:], endpoint=True)
+
+
+def segment_indices_view(video_length: int, num_frames: int, clip: int, num_clips: int) -> np.ndarray:
+    """Of each segment the frame (clip + 1) / (num_clips + 1) of the way through it: views differ."""
+    segment = (video_length - 1) / num_frames
+    starts = np.round(segment * np.arange(num_frames)).astype(np.int64)
+    return starts + int(segment / (num_clips + 1) * (clip + 1))
+
+
+def split_view(view: int, num_crops: int) -> tuple[int, int]:
+    """View number -> (clip along time, crop: 0 left or top, 1 centre, 2 right or bottom)."""
+    return view // num_crops, view % num_crops if num_crops > 1 else 1
