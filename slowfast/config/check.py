@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from slowfast.config.load import remember
 from slowfast.config.node import CfgNode, ConfigError
-from slowfast.config.presets import apply_preset
+from slowfast.config.presets import apply_preset, preset_name, preset_value
 
 RULES: list[Callable[[CfgNode], None]] = []
 
@@ -20,8 +20,8 @@ def assert_and_infer_cfg(cfg: CfgNode) -> CfgNode:
     Raises:
         ConfigError: keys that do not go together, with the fix.
     """
-    apply_preset(cfg)
     infer_precision(cfg)
+    apply_preset(cfg)
     scale_learning_rates(cfg)
     for check in RULES:
         check(cfg)
@@ -29,9 +29,13 @@ def assert_and_infer_cfg(cfg: CfgNode) -> CfgNode:
 
 
 def infer_precision(cfg: CfgNode) -> None:
-    """TRAIN.MIXED_PRECISION None: off, or as the preset says; on the CPU a preset's choice is off."""
-    if cfg.TRAIN.MIXED_PRECISION is None:
+    """TRAIN.MIXED_PRECISION left open is off on the CPU; on GPUs a preset may turn it on."""
+    cfg.MODEL.MODEL_NAME = preset_name(cfg)
+    published = preset_value(cfg.MODEL.MODEL_NAME, "TRAIN.MIXED_PRECISION")
+    if cfg.TRAIN.MIXED_PRECISION is None and (cfg.NUM_GPUS == 0 or published is None):
         cfg.TRAIN.MIXED_PRECISION = False
+        if published:
+            remember(cfg, ["TRAIN.MIXED_PRECISION: off on the CPU; True would train in fp16 as published."])
 
 
 def scale_learning_rates(cfg: CfgNode) -> None:
@@ -133,17 +137,12 @@ def accumulation_is_asked_for_once(cfg: CfgNode) -> None:
 @rule
 def schedule_is_complete(cfg: CfgNode) -> None:
     if cfg.SOLVER.WARMUP_EPOCHS > cfg.SOLVER.MAX_EPOCH:
-        raise ConfigError(
-            f"SOLVER.WARMUP_EPOCHS {cfg.SOLVER.WARMUP_EPOCHS} is longer than SOLVER.MAX_EPOCH {cfg.SOLVER.MAX_EPOCH}. "
-            "Lower SOLVER.WARMUP_EPOCHS."
-        )
+        remember(cfg, ["SOLVER.WARMUP_EPOCHS is longer than SOLVER.MAX_EPOCH: training ends within the warm-up."])
     if cfg.SOLVER.LR_POLICY == "cosine":
         if cfg.SOLVER.COSINE_END_LR >= cfg.SOLVER.BASE_LR:
             raise ConfigError(
                 f"SOLVER.COSINE_END_LR {cfg.SOLVER.COSINE_END_LR} must be below SOLVER.BASE_LR {cfg.SOLVER.BASE_LR}."
             )
-        if cfg.SOLVER.COSINE_AFTER_WARMUP and cfg.SOLVER.WARMUP_EPOCHS == cfg.SOLVER.MAX_EPOCH:
-            raise ConfigError("SOLVER.COSINE_AFTER_WARMUP leaves no epoch for the cosine. Lower SOLVER.WARMUP_EPOCHS.")
         return
     steps, lrs = cfg.SOLVER.STEPS, cfg.SOLVER.LRS
     if not steps or len(steps) != len(lrs) or steps[0] != 0 or sorted(steps) != list(steps):

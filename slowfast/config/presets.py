@@ -40,6 +40,11 @@ def preset_model(name: str) -> str:
     return PRESETS[name].model if name in PRESETS else name
 
 
+def preset_value(name: str, key: str) -> object:
+    """What preset `name` says of a dotted key; None if it says nothing."""
+    return PRESETS[name].values.get(key) if name in PRESETS else None
+
+
 def apply_preset(cfg: CfgNode) -> None:
     """Names the model and fills keys that are None with the preset's values; doing it again changes nothing."""
     cfg.MODEL.MODEL_NAME = preset_name(cfg)

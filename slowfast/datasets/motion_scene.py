@@ -40,32 +40,28 @@ def render_clip(rng: np.random.Generator, label: int, style: MotionStyle, fps: f
     """A clip of class `CLASSES[label]` as frames [T, H, W, 3] uint8 RGB; every draw is from `rng`."""
     seconds = np.arange(NUM_FRAMES, dtype=np.float32) / fps
     height, size, closeness, tilt = state_tracks(rng, label, style.period, seconds)
-    frames = background(rng, style, seconds)
-    mean_color = frames.mean((0, 1, 2))
+    mean_color = (rng.uniform(100, 150) + rng.uniform(-15, 15, 3)).astype(np.float32)
+    frames = texture(rng, style, seconds) + mean_color
 
     radius = RADIUS[0] * (RADIUS[1] / RADIUS[0]) ** size
     half_distance = between(HALF_DISTANCE, closeness)
     angle = rng.choice((-1, 1)) * tilt * np.float32(np.pi / 2)  # either way round: a flip keeps the label
-    center_x = WIDTH / 2 + rng.uniform(-8, 8)
-    center_y = between(CENTER_Y, height)
+    center_x, center_y = WIDTH / 2 + rng.uniform(-8, 8), between(CENTER_Y, height)
     for side in (-1, 1):
         x = center_x + side * half_distance * np.cos(angle)
         y = center_y + side * half_distance * np.sin(angle)
         paint_shape(frames, rng, x, y, radius, mean_color + random_color(rng, style.contrast))
 
-    frames *= (1 + style.flicker * rng.standard_normal((NUM_FRAMES, 1, 1, 1))).astype(np.float32)
+    frames *= 1 + style.flicker * rng.standard_normal((NUM_FRAMES, 1, 1, 1), dtype=np.float32)
     frames += style.noise * rng.standard_normal(frames.shape, dtype=np.float32)
-    return np.clip(np.rint(frames), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(frames, out=frames), 0, 255, out=frames).astype(np.uint8)
 
 
-def state_tracks(
-    rng: np.random.Generator, label: int, period: tuple[float, float], seconds: np.ndarray
-) -> np.ndarray:
-    """Height, size, closeness and tilt in [0, 1) over time, [4, T]: the label's one sweeps, the others stand."""
+def state_tracks(rng: np.random.Generator, label: int, period: tuple, seconds: np.ndarray) -> np.ndarray:
+    """Height, size, closeness and tilt in [0, 1), [4, T]: the class's own sweeps, the others stand still."""
     states = np.repeat(rng.random((4, 1)), len(seconds), axis=1)
     direction = 1 if label % 2 == 0 else -1
-    moving = states[label // 2]
-    moving[:] = (moving + direction * seconds / rng.uniform(*period)) % 1
+    states[label // 2] = (states[label // 2] + direction * seconds / rng.uniform(*period)) % 1
     return states.astype(np.float32)
 
 
@@ -73,30 +69,29 @@ def between(ends: tuple[float, float], share: np.ndarray) -> np.ndarray:
     return ends[0] + (ends[1] - ends[0]) * share
 
 
-def background(rng: np.random.Generator, style: MotionStyle, seconds: np.ndarray, waves: int = 12) -> np.ndarray:
-    """A coloured texture that drifts as before a shaky camera, [T, H, W, 3] float32.
+def texture(rng: np.random.Generator, style: MotionStyle, seconds: np.ndarray, waves: int = 12) -> np.ndarray:
+    """A coloured texture around 0 that drifts as before a shaky camera, [T, H, W, 3] float32.
 
     A sum of plane waves, because a shift by any fraction of a pixel is then a phase:
     sin(k (p - o) + a) = sin(k p + a) cos(k o) - cos(k p + a) sin(k o).
     """
-    length = rng.uniform(8, 40, waves)  # px
-    turn = rng.uniform(0, 2 * np.pi, waves)
+    length, turn = rng.uniform(8, 40, waves), rng.uniform(0, 2 * np.pi, waves)  # px, rad
     k = 2 * np.pi / length * np.stack([np.cos(turn), np.sin(turn)])  # [2, waves]: x and y
     x, y = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
     phase = np.stack([x.ravel(), y.ravel()], 1) @ k + rng.uniform(0, 2 * np.pi, waves)  # [HW, waves]
+    phase = phase.astype(np.float32)
 
     heading = rng.uniform(0, 2 * np.pi)
-    offset = np.outer(seconds, style.drift * np.array([np.cos(heading), np.sin(heading)]))  # [T, 2] px
-    shake_phase = rng.uniform(0, 2 * np.pi, 2)
-    offset += style.drift / 6 * np.sin(2 * np.pi * rng.uniform(1, 2, 2) * seconds[:, None] + shake_phase)
+    offset = style.drift * np.outer(seconds, [np.cos(heading), np.sin(heading)])  # [T, 2] px
+    shake = rng.uniform(1, 2, 2) * seconds[:, None] + rng.random(2)  # [T, 2] cycles
+    offset += style.drift / 6 * np.sin(2 * np.pi * shake)
 
     color = rng.standard_normal((waves, 3)) * style.background * np.sqrt(2 / waves)
-    basis = np.concatenate([np.sin(phase), np.cos(phase)], 1)  # [HW, 2 waves]
-    in_color = (basis[:, :, None] * np.concatenate([color, color])).astype(np.float32)  # [HW, 2 waves, 3]
-    in_time = np.concatenate([np.cos(offset @ k), -np.sin(offset @ k)], 1).astype(np.float32)  # [T, 2 waves]
-    texture = in_time @ in_color.transpose(1, 0, 2).reshape(2 * waves, -1)  # [T, HW * 3]
-    mean = rng.uniform(100, 150) + rng.uniform(-15, 15, 3)
-    return texture.reshape(-1, HEIGHT, WIDTH, 3) + mean.astype(np.float32)
+    in_space = np.concatenate([np.sin(phase), np.cos(phase)], 1)  # [HW, 2 waves]
+    in_time = np.concatenate([np.cos(offset @ k), -np.sin(offset @ k)], 1)  # [T, 2 waves]
+    weights = in_time[..., None] * np.concatenate([color, color])  # [T, 2 waves, 3]
+    waves_of = weights.transpose(0, 2, 1).astype(np.float32)
+    return (waves_of @ in_space.T).reshape(-1, 3, HEIGHT, WIDTH).transpose(0, 2, 3, 1)
 
 
 def random_color(rng: np.random.Generator, contrast: float) -> np.ndarray:
@@ -106,21 +101,25 @@ def random_color(rng: np.random.Generator, contrast: float) -> np.ndarray:
 
 
 def paint_shape(
-    frames: np.ndarray, rng: np.random.Generator, x: np.ndarray, y: np.ndarray, radius: np.ndarray, color: np.ndarray
+    frames: np.ndarray, rng: np.random.Generator, x: np.ndarray, y: np.ndarray, radius: np.ndarray, color
 ) -> None:
-    """Paints one striped shape with centres x, y [T] and radius [T] onto frames [T, H, W, 3], in place."""
-    per_frame = (slice(None), None, None)
-    u = (np.arange(WIDTH, dtype=np.float32) - x[per_frame]) / radius[per_frame]  # [T, 1, W]
-    v = (np.arange(HEIGHT, dtype=np.float32)[:, None] - y[per_frame]) / radius[per_frame]  # [T, H, 1]
-    outline = signed_distance(SHAPES[rng.integers(len(SHAPES))], u, v) * radius[per_frame]
-    cover = np.clip(0.5 - outline, 0, 1)  # antialiased over one pixel
+    """Paints a striped shape with centres x, y [T] px and radius [T] px onto frames [T, H, W, 3], in place."""
+    reach = 1.2 * radius + 1
+    left, right = (int(np.clip(edge, 0, WIDTH)) for edge in ((x - reach).min(), (x + reach).max() + 1))
+    top, bottom = (int(np.clip(edge, 0, HEIGHT)) for edge in ((y - reach).min(), (y + reach).max() + 1))
+    x, y, radius = (track[:, None, None] for track in (x, y, radius))
+    u = (np.arange(left, right, dtype=np.float32) - x) / radius  # [T, 1, w]
+    v = (np.arange(top, bottom, dtype=np.float32)[:, None] - y) / radius  # [T, h, 1]
+    outline = signed_distance(SHAPES[rng.integers(len(SHAPES))], u, v) * radius
+    cover = np.clip(0.5 - outline, 0, 1)[..., None]  # antialiased over one pixel
     turn = rng.uniform(0, np.pi)
     stripes = 1 + 0.1 * np.sin(5 * (np.cos(turn) * u + np.sin(turn) * v), dtype=np.float32)
-    frames += cover[..., None] * (stripes[..., None] * color - frames)
+    region = frames[:, top:bottom, left:right]
+    region += cover * (stripes[..., None] * color - region)
 
 
 def signed_distance(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Distance to the outline, negative inside, of a shape of radius about 1 at the points u, v (v downwards)."""
+    """Distance to the outline, negative inside, of a shape of radius about 1 at u, v (v downwards)."""
     if shape == "circle":
         return np.hypot(u, v) - 1
     if shape == "square":

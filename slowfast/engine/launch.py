@@ -4,30 +4,13 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from slowfast.engine.env import check_gpus, make_deterministic, select_device
-from slowfast.utils.distributed import gather_objects
+from slowfast.utils.distributed import free_port, gather_objects
 from slowfast.utils.logging import logger, setup_logging
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where one process stands: its rank of `world_size`, its rank on this machine, how ranks meet."""
-
-    rank: int
-    local_rank: int
-    world_size: int
-    init_method: str
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
 
 
 def launch(cfg, run: Callable, init_method: str | None = None) -> None:

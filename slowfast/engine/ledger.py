@@ -4,6 +4,7 @@ import torch
 import yaml
 from torch import nn
 
+from slowfast.config.node import flatten
 from slowfast.utils.checkpoint import (
     BEST_NAME,
     NAME,
@@ -47,7 +48,7 @@ class Ledger:
             "scaler": scaler,  # the name the UniFormer family reads
             "cfg": self.cfg.dump(),
             "best": {"top1_err": self.best_top1_err, "epoch": self.best_epoch},
-            "versions": {"slowfast": __version__, "torch": torch.__version__},
+            "versions": {"slowfast": __version__, "torch": str(torch.__version__)},
             "world_size": get_world_size(),
         }
 
@@ -64,7 +65,8 @@ class Ledger:
             return
         self.best_top1_err, self.best_epoch = top1_err, epoch
         if is_master():
-            save_atomically(self.state(epoch) | {"Valtop1Err": top1_err}, self.folder / BEST_NAME)
+            path = save_atomically(self.state(epoch) | {"Valtop1Err": top1_err}, self.folder / BEST_NAME)
+            logger.info("Best so far, saved %s", path)
         barrier()
 
     def resume(self) -> int:
@@ -135,14 +137,6 @@ def changed_keys(then: dict, now: dict) -> dict[str, tuple]:
         for key in sorted(then.keys() & now.keys())
         if then[key] != now[key] and key not in FREE_KEYS and key.split(".")[0] not in FREE_SECTIONS
     }
-
-
-def flatten(tree: dict, prefix: str = "") -> dict:
-    """Nested dicts as one of dotted keys."""
-    flat = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def refuse_foreign_checkpoints(cfg) -> None:

@@ -19,6 +19,8 @@ def run(cfg, device: torch.device) -> None:
     """What TRAIN.ENABLE and TEST.ENABLE ask for, in this order."""
     started = time.perf_counter()
     logger.info("Configuration, as it differs from the defaults:\n%s", describe_diff(cfg))
+    for message in getattr(cfg, "messages", []):
+        logger.info("%s", message)
     if is_master():
         logger.info("Whole configuration: %s", write_config(cfg))
     preflight(cfg)

@@ -44,11 +44,13 @@ class BatchNorm(nn.BatchNorm2d):
         self._check_input_dim(x)
         if self.sync and get_world_size() > 1:
             return self._synchronized(x)
-        update = _updates_statistics.get()
-        if update:
+        if _updates_statistics.get():
             self.num_batches_tracked.add_(1)
-        running = (self.running_mean, self.running_var) if update else (None, None)
-        return F.batch_norm(x, *running, self.weight, self.bias, True, self.momentum, self.eps)
+            mean, var = self.running_mean, self.running_var
+        else:
+            # A recomputation must save as many tensors as the first run did: throw-away copies take the update.
+            mean, var = self.running_mean.clone(), self.running_var.clone()
+        return F.batch_norm(x, mean, var, self.weight, self.bias, True, self.momentum, self.eps)
 
     def _synchronized(self, x: Tensor) -> Tensor:
         """Statistics over all ranks; the mean first, for a variance without cancellation."""

@@ -61,7 +61,9 @@ def load_checkpoint(path: str | Path) -> dict:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path} is not a file of plain tensors and is not loaded: {error}") from error
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        why = f"loading it would run code ({code[1]})" if code else "it is damaged or no checkpoint"
+        raise CheckpointError(f"{path} is not loaded: {why}. Only files of plain tensors and numbers are.") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path} is damaged or no checkpoint: {error}") from error
     if not isinstance(state, dict):

@@ -1,7 +1,16 @@
 """The process group as the rest of the package sees it: works alike with and without one."""
 
+import socket
+
 import torch
 import torch.distributed as dist
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
 
 
 def is_distributed() -> bool:

@@ -1,0 +1,125 @@
+import pytest
+import torch
+from spikingjelly.activation_based import functional
+
+from slowfast.spiking import NEURON_REGISTRY, SpikingNeuron, build_neuron
+from slowfast.spiking.neuron import build_surrogate
+
+NEURONS = [name for name, _ in NEURON_REGISTRY]
+
+
+@pytest.fixture(params=NEURONS)
+def neuron(request, tiny_cfg):
+    return build_neuron(tiny_cfg("SNN.NEURON", request.param, *published()))()
+
+
+def published():
+    return ("SNN.TAU", 2.0, "SNN.V_THRESHOLD", 0.5, "SNN.SURROGATE", "atan")
+
+
+def lif_by_hand(x, decay, v_threshold):
+    """Charge, fire, hard reset to 0, a step at a time (NEURONS: h = v + (x - v) * decay)."""
+    v, spikes = torch.zeros_like(x[0]), []
+    for current in x:
+        h = v + (current - v) * decay
+        spike = (h >= v_threshold).to(x.dtype)
+        v = (1 - spike) * h
+        spikes.append(spike)
+    return torch.stack(spikes)
+
+
+@pytest.mark.parametrize("name", ["LIF", "PLIF"])
+def test_leaky_neurons_follow_their_equation(name, tiny_cfg):
+    node = build_neuron(tiny_cfg("SNN.NEURON", name, *published(), "SNN.TAU", 4 / 3))()
+    x = torch.rand(6, 2, 50) * 2
+    assert torch.equal(node(x), lif_by_hand(x, 0.75, 0.5))
+
+
+def test_if_sums_its_input(tiny_cfg):
+    node = build_neuron(tiny_cfg("SNN.NEURON", "IF", *published(), "SNN.V_THRESHOLD", 1.0))()
+    x = torch.full((5, 1, 1), 0.5)
+    assert node(x).flatten().tolist() == [0, 1, 0, 1, 0]
+
+
+def test_a_threshold_met_exactly_fires(neuron):
+    _, v = neuron.stream(torch.zeros(1, 1, 1))
+    x = torch.full((1, 1, 1), 1e9)
+    assert neuron(x).item() == 1
+    assert v.item() == 0
+
+
+def test_a_call_leaves_nothing_behind(neuron):
+    x = torch.rand(4, 2, 3, 5, 5)
+    first = neuron(x)
+    assert torch.equal(neuron(x), first)
+    assert neuron(x[:, :1]).shape == (4, 1, 3, 5, 5)  # another batch size needs no reset
+    functional.reset_net(neuron)  # SpikingJelly's own tools still work on it
+    assert torch.equal(neuron(x), first)
+
+
+def test_a_stream_equals_the_whole_sequence(neuron):
+    x = torch.rand(7, 2, 9)
+    whole, v_whole = neuron.stream(x)
+    head, v = neuron.stream(x[:3])
+    tail, v = neuron.stream(x[3:], v)
+    assert torch.equal(torch.cat([head, tail]), whole)
+    assert torch.equal(v, v_whole)
+
+
+def test_the_gradient_reaches_input_and_parameters(neuron):
+    x = torch.rand(4, 3, 8, requires_grad=True)
+    (neuron(x) * torch.randn(4, 3, 8)).sum().backward()
+    assert x.grad.abs().sum() > 0
+    for name, parameter in neuron.named_parameters():
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_half_precision_input_gives_half_precision_spikes_and_fp32_state(neuron):
+    spikes, v = neuron.stream(torch.rand(3, 2, 4, dtype=torch.bfloat16))
+    assert spikes.dtype == torch.bfloat16
+    assert v.dtype == torch.float32
+
+
+def test_no_time_steps_is_an_error(neuron):
+    with pytest.raises(ValueError, match="at least one time step"):
+        neuron(torch.zeros(0, 2, 3))
+
+
+def test_a_soft_reset_keeps_what_is_above_the_threshold(tiny_cfg):
+    node = build_neuron(tiny_cfg("SNN.NEURON", "IF", *published(), "SNN.V_RESET", None))()
+    _, v = node.stream(torch.tensor([0.75]).view(1, 1, 1))
+    assert v.item() == 0.25
+
+
+def test_unset_values_are_named(tiny_cfg):
+    with pytest.raises(ValueError, match=r"SNN\.NEURON, SNN\.TAU"):
+        build_neuron(tiny_cfg())
+
+
+def test_an_unknown_neuron_lists_those_that_exist(tiny_cfg):
+    with pytest.raises(KeyError, match="Did you mean PLIF"):
+        build_neuron(tiny_cfg("SNN.NEURON", "PLIV", *published()))
+
+
+def test_surrogates_are_found_by_name_and_sharpness():
+    assert build_surrogate("ATan", 3.0).alpha == 3.0
+    assert type(build_surrogate("sigmoid")).__name__ == "Sigmoid"
+    with pytest.raises(ValueError, match="sigmoid"):
+        build_surrogate("tanh2")
+
+
+def test_a_new_neuron_is_one_class(tiny_cfg):
+    from spikingjelly.activation_based import neuron as sj
+
+    class Leaky(SpikingNeuron, sj.LIFNode):
+        @classmethod
+        def from_config(cls, cfg, **common):
+            return cls(tau=8.0, **common)
+
+    NEURON_REGISTRY.register(Leaky)
+    try:
+        node = build_neuron(tiny_cfg("SNN.NEURON", "Leaky", *published()))()
+        x = torch.rand(4, 2, 6) * 4
+        assert torch.equal(node(x), lif_by_hand(x, 1 / 8, 0.5))
+    finally:
+        del NEURON_REGISTRY._obj_map["Leaky"]

@@ -1,0 +1,99 @@
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+
+from slowfast.spiking import BATCH_NORMS, SharedBatchNorm, TimeStepBatchNorm, checkpointed, synchronize_norms
+from slowfast.utils.distributed import free_port
+
+T, B, C = 3, 4, 5
+
+
+def randomized(norm):
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.normal_()
+    return norm
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_per_step_norm_is_a_batch_norm_for_every_step(training):
+    norm = randomized(TimeStepBatchNorm(C, T)).train(training)
+    x = torch.randn(T, B, C, 6, 7)
+    y = norm(x)
+    for t in range(T):
+        features = slice(t * C, (t + 1) * C)  # feature index t * C + c
+        single = nn.BatchNorm2d(C).train(training)
+        single.load_state_dict(
+            {"weight": norm.weight[features], "bias": norm.bias[features]}
+            | {"running_mean": torch.zeros(C), "running_var": torch.ones(C), "num_batches_tracked": torch.tensor(0)}
+        )
+        torch.testing.assert_close(y[t], single(x[t]))
+        torch.testing.assert_close(norm.running_mean[features], single.running_mean)
+        torch.testing.assert_close(norm.running_var[features], single.running_var)
+
+
+def test_shared_norm_is_a_batch_norm_over_time_and_batch():
+    norm, plain = randomized(SharedBatchNorm(C, T)), nn.BatchNorm2d(C)
+    plain.load_state_dict(norm.state_dict())
+    x = torch.randn(T, B, C, 6, 7)
+    torch.testing.assert_close(norm(x), plain(x.flatten(0, 1)).unflatten(0, (T, B)))
+    torch.testing.assert_close(norm.running_var, plain.running_var)
+
+
+@pytest.mark.parametrize("name", BATCH_NORMS)
+def test_names_of_parameters_and_buffers_are_those_of_torch(name):
+    assert list(BATCH_NORMS[name](C, T).state_dict()) == list(nn.BatchNorm2d(C).state_dict())
+
+
+def test_tokens_are_normalised_like_maps():
+    norm = TimeStepBatchNorm(C, T)
+    x = torch.randn(T, B, C, 6, 7)
+    torch.testing.assert_close(norm(x).flatten(3), norm(x.flatten(3)))
+
+
+def test_another_number_of_steps_says_what_to_set():
+    with pytest.raises(ValueError, match=r"3 time steps and the clip has 4.*DATA\.NUM_FRAMES"):
+        TimeStepBatchNorm(C, T)(torch.randn(4, B, C, 2, 2))
+
+
+def test_recomputing_a_block_updates_its_statistics_once():
+    norm, plain = TimeStepBatchNorm(C, T), TimeStepBatchNorm(C, T)
+    x = torch.randn(T, B, C, 6, 7, requires_grad=True)
+    checkpointed(norm, x).square().sum().backward()
+    plain(x).square().sum().backward()
+    assert norm.num_batches_tracked == 1
+    assert torch.equal(norm.running_var, plain.running_var)
+    torch.testing.assert_close(norm.weight.grad, plain.weight.grad)
+
+
+def normalise_half(rank, port, x, weights, results):
+    """One of two processes: normalises its half of the batch with shared statistics, and takes gradients."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://localhost:{port}", world_size=2, rank=rank)
+    norm = synchronize_norms(TimeStepBatchNorm(C, T))
+    half = x[:, rank::2].clone().requires_grad_()
+    y = norm(half)
+    (y * weights[:, rank::2]).sum().backward()
+    results[rank] = (y.detach(), half.grad, norm.weight.grad, norm.running_mean, norm.running_var)
+    dist.destroy_process_group()
+
+
+def test_synchronized_statistics_of_two_processes_are_those_of_one():
+
+    x, weights = torch.randn(T, B, C, 6, 7) * 3 + 1, torch.randn(T, B, C, 6, 7)
+    with mp.get_context("spawn").Manager() as manager:
+        results = manager.dict()
+        mp.spawn(normalise_half, args=(free_port(), x, weights, results), nprocs=2)
+        halves = [results[0], results[1]]
+    norm = TimeStepBatchNorm(C, T)
+    x.requires_grad_()
+    y = norm(x)
+    (y * weights).sum().backward()
+    for rank, (half_y, half_grad, _, mean, var) in enumerate(halves):
+        torch.testing.assert_close(half_y, y[:, rank::2].detach())
+        torch.testing.assert_close(half_grad, x.grad[:, rank::2], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(mean, norm.running_mean)
+        torch.testing.assert_close(var, norm.running_var)
+    torch.testing.assert_close(halves[0][2] + halves[1][2], norm.weight.grad, rtol=1e-4, atol=1e-4)
