@@ -14,7 +14,6 @@ setup(
     description="Spiking video recognition: config-driven training and multi-view testing.",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
     packages=find_packages(include=["slowfast", "slowfast.*"]),
     package_data={"slowfast.config": ["*.yaml"]},
     python_requires=">=3.11",  # SpikingJelly 2.0 needs it
@@ -22,7 +21,6 @@ setup(
         "torch>=2.6",
         "torchvision>=0.21",
         "spikingjelly>=2.0,<3",
-        "timm>=1.0",  # DropPath and trunc_normal_, kept in step with the models that use them
         "fvcore>=0.1.5",
         "yacs>=0.1.8",
         "av>=14",

@@ -13,7 +13,10 @@ ALIASES = {
 
 # Values that select something removed or unmaintained -> (what is used instead, what is said).
 DECODERS = {
-    "decord": ("decord", "videos are decoded by PyAV, with decord's rule for clip lengths (DATA.TARGET_FPS is not used)"),
+    "decord": (
+        "decord",
+        "videos are decoded by PyAV, with decord's rule for clip lengths (DATA.TARGET_FPS is not used)",
+    ),
     "torchvision": ("pyav", "torchvision no longer reads videos, PyAV decodes them"),
 }
 
@@ -34,7 +37,10 @@ def translate(values: dict[str, object]) -> tuple[dict[str, object], list[str]]:
 
 def without_effect(typed: set[str]) -> list[str]:
     """Lines that say which of the typed keys do nothing, and why."""
-    reasons = {"never_read": "upstream never reads them either", "not_built": "they belong to parts not built"}
+    reasons = {
+        "never_read": "upstream never reads them either",
+        "not_built": "they belong to parts not built",
+    }
     lines = []
     for group, reason in reasons.items():
         keys = sorted(typed & accepted_keys()[group].keys())

@@ -65,7 +65,11 @@ add_section(
         "DIST_BACKEND": ("nccl", "Backend of torch.distributed on GPUs; the CPU always uses gloo."),
         "LOG_PERIOD": (10, "Steps between two log lines.", "steps"),
         "LOG_MODEL_INFO": (True, "Log parameters and FLOPs before training."),
-        "GLOBAL_BATCH_SIZE": (0, "Accumulate gradients to this many clips over all processes; 0: off.", "clips"),
+        "GLOBAL_BATCH_SIZE": (
+            0,
+            "Accumulate gradients to this many clips over all processes; 0: off.",
+            "clips",
+        ),
     },
 )
 
@@ -78,11 +82,20 @@ add_section(
         "EVAL_PERIOD": (10, "Epochs between validations; the last epoch is always validated.", "epochs"),
         "CHECKPOINT_PERIOD": (10, "Epochs between checkpoints; the last epoch is always saved.", "epochs"),
         "AUTO_RESUME": (True, "Go on from OUTPUT_DIR's newest checkpoint if there is one."),
-        "RESUME_CHANGED": (False, "Let a resumed run go on although keys that decide its weights have changed."),
+        "RESUME_CHANGED": (
+            False,
+            "Let a resumed run go on although keys that decide its weights have changed.",
+        ),
         "CHECKPOINT_FILE_PATH": ("", "Checkpoint to start from when OUTPUT_DIR has none."),
-        "CHECKPOINT_EPOCH_RESET": (False, "Take only the weights of CHECKPOINT_FILE_PATH, and start at epoch 0."),
+        "CHECKPOINT_EPOCH_RESET": (
+            False,
+            "Take only the weights of CHECKPOINT_FILE_PATH, and start at epoch 0.",
+        ),
         "CHECKPOINT_CLEAR_NAME_PATTERN": ([], "Parts removed from the names in CHECKPOINT_FILE_PATH."),
-        "MIXED_PRECISION": (None, "Train under autocast. None: as the model's publication on GPUs, else off."),
+        "MIXED_PRECISION": (
+            None,
+            "Train under autocast. None: as the model's publication on GPUs, else off.",
+        ),
         "AMP_DTYPE": ("float16", "Type under autocast: float16 (with loss scaling) or bfloat16."),
     },
 )
@@ -109,12 +122,19 @@ add_section(
         "PATH_PREFIX": ("", "Folder put before every path of the lists."),
         "NUM_FRAMES": (8, "Frames of a clip; a spiking model's time steps.", "frames"),
         "SAMPLING_RATE": (8, "Distance between a clip's frames.", "frames"),
-        "TARGET_FPS": (30, "Frame rate SAMPLING_RATE refers to; not used with DECODING_BACKEND decord.", "1/s"),
+        "TARGET_FPS": (
+            30,
+            "Frame rate SAMPLING_RATE refers to; not used with DECODING_BACKEND decord.",
+            "1/s",
+        ),
         "MEAN": ([0.45, 0.45, 0.45], "Subtracted from the pixels, after scaling them to 0 .. 1."),
         "STD": ([0.225, 0.225, 0.225], "Divisor of the pixels, after MEAN."),
         "INPUT_CHANNEL_NUM": ([3, 3], "Channels of the input (the first value)."),
         "TRAIN_JITTER_SCALES": ([256, 320], "Range of the short side in training.", "pixels"),
-        "TRAIN_JITTER_SCALES_RELATIVE": ([], "Range of the crop's share of the area (AUG.ENABLE); empty: off."),
+        "TRAIN_JITTER_SCALES_RELATIVE": (
+            [],
+            "Range of the crop's share of the area (AUG.ENABLE); empty: off.",
+        ),
         "TRAIN_JITTER_ASPECT_RELATIVE": ([], "Range of that crop's aspect ratio."),
         "TRAIN_CROP_SIZE": (224, "Side of the square crop in training and validation.", "pixels"),
         "TEST_CROP_SIZE": (256, "Side of the square crop in testing.", "pixels"),
@@ -122,12 +142,22 @@ add_section(
         "INV_UNIFORM_SAMPLE": (False, "Draw the short side's inverse uniformly."),
         "USE_OFFSET_SAMPLING": (False, "Spread test clips from the first to the last frame."),
         "ENSEMBLE_METHOD": ("sum", "How a video's view logits become one score: sum or max."),
-        "DECODING_BACKEND": ("pyav", "pyav; decord is decoded by PyAV with decord's rule (TARGET_FPS ignored)."),
+        "DECODING_BACKEND": (
+            "pyav",
+            "pyav; decord is decoded by PyAV with decord's rule (TARGET_FPS ignored).",
+        ),
         "REVERSE_INPUT_CHANNEL": (False, "Give the model BGR instead of RGB."),
         "IMAGE_TEMPLATE": ("{:05d}.jpg", "File name of frame 1, 2, ... in a frame folder."),
-        "LABEL_PATH_TEMPLATE": ("somesomev1_rgb_{}_split.txt", "Name of a frame-folder list; {} is the split."),
+        "LABEL_PATH_TEMPLATE": (
+            "somesomev1_rgb_{}_split.txt",
+            "Name of a frame-folder list; {} is the split.",
+        ),
         "VAL_VIEW": ("center", "Validation view: center (middle clip, centre crop) or random (as upstream)."),
-        "CHECK_VIDEOS": (1000, "Videos of each list opened before the run starts; -1: all, 0: none.", "videos"),
+        "CHECK_VIDEOS": (
+            1000,
+            "Videos of each list opened before the run starts; -1: all, 0: none.",
+            "videos",
+        ),
     },
 )
 
@@ -163,12 +193,18 @@ add_section(
 add_section(
     "MODEL",
     {
-        "ARCH": ("slowfast", "Upstream's name of the architecture; names a preset where MODEL_NAME does not."),
+        "ARCH": (
+            "slowfast",
+            "Upstream's name of the architecture; names a preset where MODEL_NAME does not.",
+        ),
         "MODEL_NAME": ("SlowFast", "Registered model or preset."),
         "NUM_CLASSES": (400, "Classes; labels run from 0 to NUM_CLASSES - 1."),
         "LOSS_FUNC": ("cross_entropy", "Training loss; soft_cross_entropy with MIXUP.ENABLE."),
         "USE_CHECKPOINT": (False, "Recompute activations in backward instead of keeping them."),
-        "CHECKPOINT_NUM": ([0, 0, 0, 0], "With USE_CHECKPOINT: how many first blocks of each stage recompute."),
+        "CHECKPOINT_NUM": (
+            [0, 0, 0, 0],
+            "With USE_CHECKPOINT: how many first blocks of each stage recompute.",
+        ),
         "MAX_UNLOADED": (0.01, "Share of the model that may find no weights in TRAIN.CHECKPOINT_FILE_PATH."),
     },
 )

@@ -29,7 +29,10 @@ def help_config(pattern: str = "*") -> str:
             unit = f" [{key.unit}]" if key.unit else ""
             files = ", ".join(read_by.get(name, [])) or "no file"
             paragraphs.append(f"{name} = {key.default!r}{unit}\n    {key.meaning}\n    read by {files}")
-    for group, said in (("never_read", "upstream never reads it either"), ("not_built", "its part is not built")):
+    for group, said in (
+        ("never_read", "upstream never reads it either"),
+        ("not_built", "its part is not built"),
+    ):
         for name, default in sorted(accepted_keys()[group].items()):
             if fnmatch(name.lower(), glob.lower()):
                 paragraphs.append(f"{name} = {default!r}\n    accepted, has no effect: {said}")

@@ -2,7 +2,14 @@
 
 from slowfast.datasets import frames, kinetics, motion
 from slowfast.datasets.base import Sample, VideoDataset
-from slowfast.datasets.build import Batch, build_dataset, build_loader, check_videos, collate, warn_equal_lists
+from slowfast.datasets.build import (
+    Batch,
+    build_dataset,
+    build_loader,
+    check_videos,
+    collate,
+    warn_equal_lists,
+)
 from slowfast.datasets.decoder import VideoError
 from slowfast.datasets.mixup import MixUp
 from slowfast.datasets.registry import DATASET_REGISTRY

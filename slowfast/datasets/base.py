@@ -84,7 +84,9 @@ class VideoDataset(torch.utils.data.Dataset):
             try:
                 frames = self.read_clip(self.entries[video], clip, rng if self.is_random else None)
             except VideoError as error:
-                logger.error("%s:%d: %s. It counts as wrong.", self.list_path, self.entries[video].line, error)
+                logger.error(
+                    "%s:%d: %s. It counts as wrong.", self.list_path, self.entries[video].line, error
+                )
                 return [self.unreadable(video, view)]
         if self.reverse_channels:
             frames = frames[..., ::-1]
@@ -123,5 +125,6 @@ class VideoDataset(torch.utils.data.Dataset):
 
 def error_after_replacements(list_path: Path) -> VideoError:
     return VideoError(
-        str(list_path), f"{MAX_REPLACEMENTS} training videos in a row cannot be read; check DATA.PATH_PREFIX and files"
+        str(list_path),
+        f"{MAX_REPLACEMENTS} training videos in a row cannot be read; check DATA.PATH_PREFIX and files",
     )

@@ -99,7 +99,9 @@ def by_timestamp(container, stream, index: Index, wanted: np.ndarray) -> Iterato
     if first_keyframe > times[0]:
         container.seek(int(first_keyframe), stream=stream, backward=True, any_frame=False)
     for packet in container.demux(stream):
-        stream.codec_context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in number_of else "NONREF"
+        stream.codec_context.skip_frame = (
+            "DEFAULT" if packet.pts is None or packet.pts in number_of else "NONREF"
+        )
         for frame in packet.decode():
             if frame.pts in number_of:
                 yield number_of.pop(frame.pts), frame
@@ -190,7 +192,9 @@ def has_trusted_timestamps(packets: list[av.Packet], codec: av.CodecContext) -> 
         return False
     # MPEG-4 part 2 may hide B-frames in the packets of others (packed bitstream), which the index cannot show.
     hides_frames = codec.name.startswith(("mpeg4", "msmpeg4")) and codec.has_b_frames
-    first_is_key = min(times) >= min((packet.pts for packet in packets if packet.is_keyframe), default=math.inf)
+    first_is_key = min(times) >= min(
+        (packet.pts for packet in packets if packet.is_keyframe), default=math.inf
+    )
     return first_is_key and not hides_frames
 
 

@@ -24,7 +24,8 @@ HALF_DISTANCE = (18.0, 7.0)  # px, from the middle of the pair to either shape
 class MotionStyle:
     """How hard the clips are to see; amplitudes in grey levels of 255."""
 
-    contrast: float = 110.0  # of the shapes' colours to the mean background
+    contrast: float = 100.0  # of the shapes' colours to the mean background
+    dark_shapes: float = 0.0  # share of the shapes that are darker than the background, not brighter
     noise: float = 4.0  # standard deviation of the sensor noise
     background: float = 10.0  # standard deviation of the background texture
     drift: float = 3.0  # px per second that the background moves, and twice that amplitude of shake
@@ -33,14 +34,16 @@ class MotionStyle:
 
 
 EASY = MotionStyle()
-HARD = MotionStyle(contrast=55.0, noise=12.0, background=24.0, drift=12.0, flicker=0.04, period=(1.4, 2.2))
+HARD = MotionStyle(
+    contrast=55.0, dark_shapes=0.5, noise=12.0, background=24.0, drift=12.0, flicker=0.04, period=(1.4, 2.2)
+)
 
 
 def render_clip(rng: np.random.Generator, label: int, style: MotionStyle, fps: float) -> np.ndarray:
     """A clip of class `CLASSES[label]` as frames [T, H, W, 3] uint8 RGB; every draw is from `rng`."""
     seconds = np.arange(NUM_FRAMES, dtype=np.float32) / fps
     height, size, closeness, tilt = state_tracks(rng, label, style.period, seconds)
-    mean_color = (rng.uniform(100, 150) + rng.uniform(-15, 15, 3)).astype(np.float32)
+    mean_color = (rng.uniform(80, 140) + rng.uniform(-15, 15, 3)).astype(np.float32)
     frames = texture(rng, style, seconds) + mean_color
 
     radius = RADIUS[0] * (RADIUS[1] / RADIUS[0]) ** size
@@ -50,7 +53,7 @@ def render_clip(rng: np.random.Generator, label: int, style: MotionStyle, fps: f
     for side in (-1, 1):
         x = center_x + side * half_distance * np.cos(angle)
         y = center_y + side * half_distance * np.sin(angle)
-        paint_shape(frames, rng, x, y, radius, mean_color + random_color(rng, style.contrast))
+        paint_shape(frames, rng, x, y, radius, mean_color + shape_color(rng, style))
 
     frames *= 1 + style.flicker * rng.standard_normal((NUM_FRAMES, 1, 1, 1), dtype=np.float32)
     frames += style.noise * rng.standard_normal(frames.shape, dtype=np.float32)
@@ -94,10 +97,11 @@ def texture(rng: np.random.Generator, style: MotionStyle, seconds: np.ndarray, w
     return (waves_of @ in_space.T).reshape(-1, 3, HEIGHT, WIDTH).transpose(0, 2, 3, 1)
 
 
-def random_color(rng: np.random.Generator, contrast: float) -> np.ndarray:
-    """An offset in RGB, brighter or darker, with `contrast` as its mean size over the channels."""
+def shape_color(rng: np.random.Generator, style: MotionStyle) -> np.ndarray:
+    """A shape's colour relative to the background's, [3]; its mean size over the channels is the contrast."""
+    sign = -1 if rng.random() < style.dark_shapes else 1
     weights = rng.uniform(0.5, 1.5, 3)
-    return (rng.choice((-1, 1)) * contrast * weights / weights.mean()).astype(np.float32)
+    return (sign * style.contrast * weights / weights.mean()).astype(np.float32)
 
 
 def paint_shape(

@@ -14,7 +14,14 @@ class EpochBatchSampler:
     """
 
     def __init__(
-        self, num_items: int, batch_size: int, *, rank: int = 0, world_size: int = 1, shuffle: bool, seed: int = 0
+        self,
+        num_items: int,
+        batch_size: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: bool,
+        seed: int = 0,
     ):
         """`batch_size` is one rank's.
 
@@ -25,7 +32,9 @@ class EpochBatchSampler:
         self.shuffle, self.seed, self.epoch = shuffle, seed, 0
         self.steps = -(-num_items // (batch_size * world_size))
         if shuffle and num_items // self.steps < world_size:
-            raise ValueError(f"{num_items} training videos do not give each of {world_size} processes one a step.")
+            raise ValueError(
+                f"{num_items} training videos do not give each of {world_size} processes one a step."
+            )
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 
 class Box(NamedTuple):
@@ -73,7 +72,7 @@ def crop_clip(frames: np.ndarray, box: Box, size: int, *, flip: bool = False) ->
     pixels = frames[:, box.top : box.top + box.height, box.left : box.left + box.width]
     clip = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)  # channels last in memory
     if (box.height, box.width) != (size, size):
-        clip = F.resize(clip, [size, size], InterpolationMode.BILINEAR, antialias=True)
+        clip = F.interpolate(clip, (size, size), mode="bilinear", antialias=True)
     if flip:
         clip = clip.flip(-1)
     return clip.permute(1, 0, 2, 3).contiguous()

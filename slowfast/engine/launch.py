@@ -30,7 +30,9 @@ def launch(cfg, run: Callable, init_method: str | None = None) -> None:
     local = max(cfg.NUM_GPUS, 1)
     world_size = local * cfg.NUM_SHARDS
     if cfg.NUM_SHARDS > 1 and init_method is None:
-        raise ValueError("NUM_SHARDS > 1 needs a meeting point: give every shard --init_method tcp://HOST:PORT.")
+        raise ValueError(
+            "NUM_SHARDS > 1 needs a meeting point: give every shard --init_method tcp://HOST:PORT."
+        )
     init_method = init_method or f"tcp://localhost:{free_port()}"
     first_rank = cfg.SHARD_ID * local
     if local == 1:
@@ -39,7 +41,9 @@ def launch(cfg, run: Callable, init_method: str | None = None) -> None:
         mp.spawn(run_process, args=(cfg, run, world_size, None, init_method), nprocs=local)
 
 
-def run_process(local_rank: int, cfg, run: Callable, world_size: int, rank: int | None, init_method: str) -> None:
+def run_process(
+    local_rank: int, cfg, run: Callable, world_size: int, rank: int | None, init_method: str
+) -> None:
     """One rank's life: join the group, set up logging and determinism, run, leave."""
     if rank is None:
         rank = cfg.SHARD_ID * cfg.NUM_GPUS + local_rank

@@ -84,7 +84,9 @@ def check_views(cfg, model: nn.Module, split: str, dataset) -> None:
         logits = model(normalize(batch.clips[:1], cfg.DATA.MEAN, cfg.DATA.STD))
     expected = (1, cfg.MODEL.NUM_CLASSES)
     if tuple(logits.shape) != expected:
-        raise PreflightError(f"{cfg.MODEL.MODEL_NAME} returns {tuple(logits.shape)} for a clip, not {expected}.")
+        raise PreflightError(
+            f"{cfg.MODEL.MODEL_NAME} returns {tuple(logits.shape)} for a clip, not {expected}."
+        )
 
 
 def check_disk(cfg, model: nn.Module) -> None:

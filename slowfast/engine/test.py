@@ -22,7 +22,7 @@ from slowfast.utils.logging import log_json_stats, logger
 from slowfast.visualization import TensorboardWriter, save_confusion_matrix
 
 
-def test(cfg, device: torch.device, class_names: list[str]) -> None:
+def test(cfg, device: torch.device, class_names: list[str], train_seconds: float | None = None) -> None:
     """Scores TEST.NUM_ENSEMBLE_VIEWS clips x TEST.NUM_SPATIAL_CROPS crops of every test video and reports."""
     model = build_model(cfg).to(device)
     weights = test_weights(cfg)
@@ -71,6 +71,7 @@ def test(cfg, device: torch.device, class_names: list[str]) -> None:
             parameters=count_parameters(model),
             flops=count_flops(model, (cfg.DATA.INPUT_CHANNEL_NUM[0], cfg.DATA.NUM_FRAMES, side, side)),
             firing=spikes,
+            train_seconds=train_seconds,
             test_seconds=seconds,
             weights=str(weights),
             files=[str(path) for path in (*predictions, matrix)],
@@ -80,9 +81,7 @@ def test(cfg, device: torch.device, class_names: list[str]) -> None:
 
 def write_predictions(cfg, scores: Scores) -> list[Path]:
     """The predictions files; returns their paths."""
-    name = (
-        f"{cfg.DATA.NUM_FRAMES}x{cfg.DATA.TEST_CROP_SIZE}x{cfg.TEST.NUM_ENSEMBLE_VIEWS}x{cfg.TEST.NUM_SPATIAL_CROPS}"
-    )
+    name = f"{cfg.DATA.NUM_FRAMES}x{cfg.DATA.TEST_CROP_SIZE}x{cfg.TEST.NUM_ENSEMBLE_VIEWS}x{cfg.TEST.NUM_SPATIAL_CROPS}"
     path = Path(cfg.OUTPUT_DIR) / f"{name}.pkl"
     written = save_predictions(path, scores, cfg.DATA.ENSEMBLE_METHOD)
     if cfg.TEST.SAVE_RESULTS_PATH:

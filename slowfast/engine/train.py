@@ -42,7 +42,9 @@ def train(cfg, device: torch.device, class_names: list[str]) -> None:
     if start_epoch == 0 and cfg.TRAIN.CHECKPOINT_FILE_PATH:
         start_epoch = trainer.start_from(cfg.TRAIN.CHECKPOINT_FILE_PATH)
     if start_epoch >= cfg.SOLVER.MAX_EPOCH:
-        logger.info("Nothing to train: %s holds epoch %d of %d.", cfg.OUTPUT_DIR, start_epoch, cfg.SOLVER.MAX_EPOCH)
+        logger.info(
+            "Nothing to train: %s holds epoch %d of %d.", cfg.OUTPUT_DIR, start_epoch, cfg.SOLVER.MAX_EPOCH
+        )
         return
     train_loader, val_loader = build_loader(cfg, "train"), build_loader(cfg, "val")
     for epoch in range(start_epoch, cfg.SOLVER.MAX_EPOCH):
@@ -136,7 +138,9 @@ class Trainer:
         `global_size`: videos of all ranks in this step, of which this rank's share may be one more than another's.
         """
         seed_all(self.cfg.RNG_SEED, get_rank(), epoch, step)
-        clips = normalize(batch.clips.to(self.device, non_blocking=True), self.cfg.DATA.MEAN, self.cfg.DATA.STD)
+        clips = normalize(
+            batch.clips.to(self.device, non_blocking=True), self.cfg.DATA.MEAN, self.cfg.DATA.STD
+        )
         targets = batch.labels.to(self.device, non_blocking=True)
         if self.mixup is not None:
             clips, targets = self.mixup(clips, targets, (get_rank(), epoch, step))
@@ -184,12 +188,20 @@ class Trainer:
         """Averages the epoch's figures over ranks and logs them."""
         stats = meter.epoch_stats()
         keys = list(meter.sums)
-        *totals, samples = all_reduce_sum([*(meter.sums[key] for key in keys), float(meter.samples)], self.device)
+        *totals, samples = all_reduce_sum(
+            [*(meter.sums[key] for key in keys), float(meter.samples)], self.device
+        )
         stats |= {key: total / samples for key, total in zip(keys, totals, strict=True)}
         log_json_stats(stats)
         logger.info(
             "epoch %s: loss %.4f, top-1 %.2f %%, top-5 %.2f %%, lr %.2e, %.2f s/step (%.0f %% waiting for data), left %s",
-            *(stats["epoch"], stats["loss"], 100.0 - stats["top1_err"], 100.0 - stats["top5_err"], stats["lr"]),
+            *(
+                stats["epoch"],
+                stats["loss"],
+                100.0 - stats["top1_err"],
+                100.0 - stats["top5_err"],
+                stats["lr"],
+            ),
             *(stats["dt"], 100.0 * meter.timer.data_share, stats["eta"]),
         )
         return {key: stats[key] for key in (*keys, "lr")}

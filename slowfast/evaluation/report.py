@@ -24,6 +24,7 @@ class Report:
     parameters: int
     flops: int
     firing: dict[str, tuple[float, int]]
+    train_seconds: float | None
     test_seconds: float
     weights: str
     files: list[str]
@@ -43,6 +44,7 @@ class Report:
                 "flops_per_video": self.flops * self.views[0] * self.views[1],
             },
             "firing_rate": {"mean": mean_rate(self.firing), "per_layer": rates_of(self.firing)},
+            "train_seconds": self.train_seconds,
             "test_seconds": self.test_seconds,
             "weights": self.weights,
             "files": self.files,
@@ -63,10 +65,15 @@ class Report:
             ("views a video", f"{clips} clips x {crops} crops"),
             ("parameters", f"{self.parameters:,}"),
             ("FLOPs a view", f"{self.flops / 1e9:.3f} G"),
-            ("mean firing rate", "no spiking neurons" if rate is None else f"{rate:.4f} spikes / neuron / step"),
-            ("test time", f"{duration(self.test_seconds)} ({self.test_seconds:.1f} s)"),
+            (
+                "mean firing rate",
+                "no spiking neurons" if rate is None else f"{rate:.4f} spikes / neuron / step",
+            ),
+            ("test time", duration(self.test_seconds)),
             ("weights", self.weights),
         ]
+        if self.train_seconds is not None:
+            rows.insert(-2, ("training time", duration(self.train_seconds)))
         if self.accuracy["unreadable_videos"]:
             count = len(self.accuracy["unreadable_videos"])
             rows.insert(2, ("unreadable videos", f"{count}, scored as wrong; see stdout.log"))

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
 from slowfast.config import add_preset, add_section
@@ -22,15 +21,24 @@ add_section(
     {
         "EMBED_DIM": ([64, 128, 320, 512], "Channels of the four stages."),
         "DEPTH": ([3, 4, 8, 3], "Blocks of the four stages."),
-        "HEAD_DIM": (64, "Channels of an attention head; each attention stage has EMBED_DIM / HEAD_DIM heads."),
+        "HEAD_DIM": (
+            64,
+            "Channels of an attention head; each attention stage has EMBED_DIM / HEAD_DIM heads.",
+        ),
         "MLP_RATIO": (4, "Hidden over outer channels in the MLPs."),
         "QKV_SCALE": (None, "Factor on the attention product. None: HEAD_DIM ** -0.5."),
         "DROPOUT_RATE": (0, "Dropout after the first patch embedding."),
         "DROP_DEPTH_RATE": (0.1, "Stochastic depth of the last block; rises linearly from 0 at the first."),
-        "TIME_NORM": ("per_step", "Norm statistics: per_step (T fixed by the checkpoint) or shared over time."),
+        "TIME_NORM": (
+            "per_step",
+            "Norm statistics: per_step (T fixed by the checkpoint) or shared over time.",
+        ),
         "ATTENTION": ("qkv", "Spiking attention: qkv (SVFormer) or qk_token (QKFormer's token attention)."),
         "LOCAL_GLOBAL_FUSION": (True, "Join the local path from stage 3 to the global one before the head."),
-        "TIME_HEAD": ("conv", "How the head consumes time and space: conv (learnt, T and size fixed) or mean."),
+        "TIME_HEAD": (
+            "conv",
+            "How the head consumes time and space: conv (learnt, T and size fixed) or mean.",
+        ),
     },
 )
 
@@ -54,7 +62,9 @@ class PatchEmbed(nn.Module):
 class SpikingMLP(nn.Module):
     """Two rounds of neuron, linear map over channels, norm; on [T, B, C, H, W] or tokens [T, B, N, C]."""
 
-    def __init__(self, dim: int, hidden_dim: int, norm: Norm, neuron: Neuron, linear: Callable[[int, int], nn.Module]):
+    def __init__(
+        self, dim: int, hidden_dim: int, norm: Norm, neuron: Neuron, linear: Callable[[int, int], nn.Module]
+    ):
         super().__init__()
         self.act1, self.fc1, self.norm1 = neuron(), linear(dim, hidden_dim), norm(hidden_dim)
         self.act2, self.fc2, self.norm2 = neuron(), linear(hidden_dim, dim), norm(dim)
@@ -178,7 +188,9 @@ class SVFormer(nn.Module):
         self.patch_embed1 = PatchEmbed(cfg.DATA.INPUT_CHANNEL_NUM[0], dims[0], 6, 4, norm, None)
         self.pos_drop = nn.Dropout(cfg.UNIFORMER.DROPOUT_RATE)
         for stage in (2, 3, 4):
-            setattr(self, f"patch_embed{stage}", PatchEmbed(dims[stage - 2], dims[stage - 1], 4, 2, norm, neuron))
+            setattr(
+                self, f"patch_embed{stage}", PatchEmbed(dims[stage - 2], dims[stage - 1], 4, 2, norm, neuron)
+            )
         for stage, (dim, stage_rates) in enumerate(zip(dims, rates, strict=True), start=1):
             block = partial(ConvBlock, dim, mlp_ratio, norm=norm, neuron=neuron)
             if stage > 2:
@@ -259,16 +271,20 @@ def check_geometry(cfg) -> None:
     for key in ("TRAIN_CROP_SIZE", "TEST_CROP_SIZE") if cfg.TEST.ENABLE else ("TRAIN_CROP_SIZE",):
         if cfg.DATA[key] % 32:
             size = cfg.DATA[key]
-            raise ValueError(f"SVFormer needs crops that 32 divides: DATA.{key} {size}. Set {round(size / 32) * 32}.")
+            raise ValueError(
+                f"SVFormer needs crops that 32 divides: DATA.{key} {size}. Set {round(size / 32) * 32}."
+            )
     for dim in cfg.UNIFORMER.EMBED_DIM[2:]:
         if dim % cfg.UNIFORMER.HEAD_DIM:
-            raise ValueError(f"UNIFORMER.HEAD_DIM {cfg.UNIFORMER.HEAD_DIM} does not divide UNIFORMER.EMBED_DIM {dim}.")
+            raise ValueError(
+                f"UNIFORMER.HEAD_DIM {cfg.UNIFORMER.HEAD_DIM} does not divide UNIFORMER.EMBED_DIM {dim}."
+            )
 
 
 def init_linear(module: nn.Module) -> None:
     """Linear maps: truncated normal, std 0.02, no bias. Convolutions and norms keep torch's defaults."""
     if isinstance(module, nn.Linear):
-        trunc_normal_(module.weight, std=0.02)
+        nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
 
 

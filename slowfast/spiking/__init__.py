@@ -2,7 +2,13 @@
 
 from slowfast.spiking.layers import DropPath, checkpointed, per_step
 from slowfast.spiking.neuron import IF, LIF, NEURON_REGISTRY, PLIF, SpikingNeuron, build_neuron
-from slowfast.spiking.norm import BATCH_NORMS, BatchNorm, SharedBatchNorm, TimeStepBatchNorm, synchronize_norms
+from slowfast.spiking.norm import (
+    BATCH_NORMS,
+    BatchNorm,
+    SharedBatchNorm,
+    TimeStepBatchNorm,
+    synchronize_norms,
+)
 
 __all__ = [
     "BATCH_NORMS",

@@ -2,7 +2,6 @@
 
 from contextlib import nullcontext
 
-from timm.layers import drop_path
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -25,7 +24,11 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        return drop_path(x.transpose(0, 1), self.rate, self.training).transpose(0, 1)
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = 1.0 - self.rate
+        mask = x.new_empty([1, x.shape[1]] + [1] * (x.dim() - 2)).bernoulli_(keep)
+        return x * mask.div_(keep)
 
 
 def checkpointed(block: nn.Module, x: Tensor) -> Tensor:

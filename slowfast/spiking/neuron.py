@@ -25,7 +25,10 @@ add_section(
         "TAU": (None, "Membrane time constant (PLIF: its initial value). None: as published.", "time steps"),
         "V_THRESHOLD": (None, "Membrane potential from which a neuron fires. None: as published."),
         "V_RESET": (0.0, "Potential after a spike (hard reset); None subtracts the threshold (soft reset)."),
-        "SURROGATE": (None, "Surrogate gradient by SpikingJelly's name: atan, sigmoid, ... None: as published."),
+        "SURROGATE": (
+            None,
+            "Surrogate gradient by SpikingJelly's name: atan, sigmoid, ... None: as published.",
+        ),
         "SURROGATE_ALPHA": (None, "Sharpness of the surrogate gradient. None: SpikingJelly's default."),
         "DETACH_RESET": (True, "Keep the gradient out of the reset term."),
         "DECAY_INPUT": (True, "Scale the input by 1 / tau too (LIF, PLIF)."),
@@ -45,7 +48,9 @@ class SpikingNeuron:
     def stream(self, x: Tensor, v: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Current [T, B, ...] and potential [B, ...] (None: at rest) -> spikes and the potential after T."""
         if x.dim() == 0 or x.shape[0] == 0:
-            raise ValueError(f"{type(self).__name__} needs at least one time step; got input {tuple(x.shape)}.")
+            raise ValueError(
+                f"{type(self).__name__} needs at least one time step; got input {tuple(x.shape)}."
+            )
         if v is None:
             # The potential is kept in fp32 under fp16 and bf16 currents, or small leaks would round away.
             dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
@@ -91,7 +96,9 @@ def build_surrogate(name: str, alpha: float | None = None) -> surrogate.Surrogat
         and "alpha" in inspect.signature(value.__init__).parameters
     }
     if name.lower() not in known:
-        raise ValueError(f"No surrogate gradient named {name!r}. Set SNN.SURROGATE to one of: {sorted(known)}.")
+        raise ValueError(
+            f"No surrogate gradient named {name!r}. Set SNN.SURROGATE to one of: {sorted(known)}."
+        )
     return known[name.lower()](**({} if alpha is None else {"alpha": float(alpha)}))
 
 

@@ -18,7 +18,9 @@ def load_class_names(path: str | Path, num_classes: int, *, fallback: Path | Non
     try:
         labels = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"Cannot read class names {path}: {error.strerror}. Check TENSORBOARD.CLASS_NAMES_PATH.") from error
+        raise ValueError(
+            f"Cannot read class names {path}: {error.strerror}. Check TENSORBOARD.CLASS_NAMES_PATH."
+        ) from error
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}:{error.lineno}: not valid json: {error.msg}.") from error
     if not isinstance(labels, dict) or not all(isinstance(label, int) for label in labels.values()):

@@ -28,7 +28,14 @@ def published_cfg():
         [
             *("MODEL.MODEL_NAME", "Uniformer2d_psnn_try", "MODEL.NUM_CLASSES", 101),
             *("DATA.NUM_FRAMES", 16, "DATA.TEST_CROP_SIZE", 224),
-            *("UNIFORMER.EMBED_DIM", [128, 256, 384, 512], "UNIFORMER.DEPTH", [1, 1, 3, 1], "UNIFORMER.MLP_RATIO", 2),
+            *(
+                "UNIFORMER.EMBED_DIM",
+                [128, 256, 384, 512],
+                "UNIFORMER.DEPTH",
+                [1, 1, 3, 1],
+                "UNIFORMER.MLP_RATIO",
+                2,
+            ),
         ]
     )
     return cfg
@@ -90,7 +97,14 @@ def test_weights_survive_a_state_dict(model, tiny_cfg):
 
 
 def test_recomputing_activations_changes_nothing(tiny_cfg):
-    options = ("MODEL.USE_CHECKPOINT", True, "MODEL.CHECKPOINT_NUM", [1, 0, 1, 1], "UNIFORMER.DROP_DEPTH_RATE", 0.5)
+    options = (
+        "MODEL.USE_CHECKPOINT",
+        True,
+        "MODEL.CHECKPOINT_NUM",
+        [1, 0, 1, 1],
+        "UNIFORMER.DROP_DEPTH_RATE",
+        0.5,
+    )
     clips = torch.randn(4, 3, 3, 32, 32)
     results = []
     for extra in ((), options[:4]):

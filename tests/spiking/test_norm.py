@@ -27,7 +27,11 @@ def test_per_step_norm_is_a_batch_norm_for_every_step(training):
         single = nn.BatchNorm2d(C).train(training)
         single.load_state_dict(
             {"weight": norm.weight[features], "bias": norm.bias[features]}
-            | {"running_mean": torch.zeros(C), "running_var": torch.ones(C), "num_batches_tracked": torch.tensor(0)}
+            | {
+                "running_mean": torch.zeros(C),
+                "running_var": torch.ones(C),
+                "num_batches_tracked": torch.tensor(0),
+            }
         )
         torch.testing.assert_close(y[t], single(x[t]))
         torch.testing.assert_close(norm.running_mean[features], single.running_mean)

@@ -1,0 +1,65 @@
+import pytest
+
+from slowfast.config import ConfigError, assert_and_infer_cfg, load_config
+
+
+def checked(*options):
+    return assert_and_infer_cfg(load_config(None, [str(option) for option in options]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ("NUM_GPUS", 4, "TRAIN.BATCH_SIZE", 6),
+            r"TRAIN\.BATCH_SIZE 6 does not divide over NUM_GPUS 4.*Set .* 4",
+        ),
+        (("NUM_SHARDS", 2, "SHARD_ID", 2), "SHARD_ID 2 must be below NUM_SHARDS 2"),
+        (("NUM_GPUS", -1), "NUM_GPUS is -1"),
+        (("DATA.NUM_FRAMES", 8.5), r"DATA\.NUM_FRAMES is 8\.5 and must be a whole number"),
+        (("SOLVER.LR_POLICY", "cosin"), r"SOLVER\.LR_POLICY is 'cosin'.*cosine, steps_with_relative_lrs"),
+        (("SOLVER.COSINE_END_LR", 1), r"SOLVER\.COSINE_END_LR 1\.0 must be below SOLVER\.BASE_LR"),
+        (("SOLVER.LR_POLICY", "steps_with_relative_lrs", "SOLVER.STEPS", [5, 9]), "ascending from 0"),
+        (("SOLVER.OPTIMIZING_METHOD", "adamax"), "sgd, adam, adamw"),
+        (("MIXUP.ENABLE", True), r"Set MODEL\.LOSS_FUNC soft_cross_entropy"),
+        (("TEST.NUM_SPATIAL_CROPS", 2), "1, 3"),
+        (("TEST.NUM_ENSEMBLE_VIEWS", 0), r"TEST\.NUM_ENSEMBLE_VIEWS is 0"),
+        (("DATA.TRAIN_CROP_SIZE", 300), r"DATA\.TRAIN_JITTER_SCALES \[256, 320\] makes clips smaller"),
+        (("DATA.TRAIN_JITTER_SCALES", [320, 256]), r"\[low, high\]"),
+        (
+            ("GLOBAL_BATCH_SIZE", 64, "SOLVER.GRADIENT_ACCUMULATION_STEPS", 2),
+            "both ask for gradient accumulation",
+        ),
+        (("TRAIN.AMP_DTYPE", "fp8"), "float16, bfloat16"),
+        (("DATA.DECODING_BACKEND", "opencv"), "pyav, decord"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_named_with_the_fix(options, message):
+    with pytest.raises(ConfigError, match=message):
+        checked(*options)
+
+
+def test_the_defaults_pass_and_checking_again_changes_nothing():
+    cfg = checked()
+    again = assert_and_infer_cfg(cfg.clone())
+    assert again == cfg
+
+
+def test_published_models_train_in_fp16_on_gpus_and_say_so_on_the_cpu():
+    svformer = ("MODEL.MODEL_NAME", "SVFormer")
+    assert checked(*svformer).TRAIN.MIXED_PRECISION is True
+    on_cpu = checked(*svformer, "NUM_GPUS", 0)
+    assert on_cpu.TRAIN.MIXED_PRECISION is False
+    assert any("TRAIN.MIXED_PRECISION" in message for message in on_cpu.messages)
+    assert checked(*svformer, "NUM_GPUS", 0, "TRAIN.MIXED_PRECISION", True).TRAIN.MIXED_PRECISION is True
+    assert checked().TRAIN.MIXED_PRECISION is False
+
+
+def test_learning_rates_are_scaled_by_shards_once():
+    cfg = checked("NUM_SHARDS", 2, "SOLVER.BASE_LR_SCALE_NUM_SHARDS", True, "SOLVER.BASE_LR", 0.1)
+    assert cfg.SOLVER.BASE_LR == pytest.approx(0.2)
+    assert assert_and_infer_cfg(cfg).SOLVER.BASE_LR == pytest.approx(0.2)
+
+
+def test_relative_crops_free_the_jitter_scales():
+    checked("AUG.ENABLE", True, "DATA.TRAIN_JITTER_SCALES_RELATIVE", [0.08, 1.0], "DATA.TRAIN_CROP_SIZE", 300)
