@@ -1,30 +1,28 @@
-"""The command line: parse, load each configuration, launch it, and turn a user's mistake into one message."""
+"""The command line: parse, load each configuration, launch it; a user's mistake becomes one message."""
 
-import logging
-import sys
-import traceback
+import os
+
+from slowfast.config import assert_and_infer_cfg, help_config, load_config, parse_args
+from slowfast.utils.logging import USER_ERRORS, report_error
+from slowfast.version import __version__
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs every configuration of `--cfg`; returns the process's exit status, 1 for a mistake it explains."""
-    from slowfast.config import parse_args
-
+    """Runs every configuration of `--cfg`; returns the process's exit status, 1 after a mistake it has explained."""
     args = parse_args(argv)
-    # From here on torch is needed; --help and --version have been answered without it.
-    from slowfast.config import assert_and_infer_cfg, help_config, load_config
-    from slowfast.datasets import VideoError
-    from slowfast.engine import launch, run
+    if args.version:
+        print(f"spikefast {__version__}")
+        return 0
+    if args.help_config is not None:
+        print(help_config(args.help_config))
+        return 0
+    from slowfast.engine import launch, run  # --help and its like need no engine
 
     try:
-        if args.help_config is not None:
-            print(help_config(args.help_config))
-            return 0
         for file in args.cfg_files:
             cfg = assert_and_infer_cfg(load_config(file, args.opts, args.shards))
             launch(cfg, run, args.init_method)
-    except (ValueError, OSError, KeyError, VideoError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        logging.getLogger("slowfast").debug("%s", traceback.format_exc())
-        print(f"\nError: {message}", file=sys.stderr)
+    except USER_ERRORS as error:
+        report_error(error, rank=int(os.environ.get("RANK", 0)))
         return 1
     return 0

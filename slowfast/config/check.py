@@ -115,9 +115,7 @@ def counts_are_whole_and_large_enough(cfg: CfgNode) -> None:
 @rule
 def shards_are_numbered_from_zero(cfg: CfgNode) -> None:
     if cfg.SHARD_ID >= cfg.NUM_SHARDS:
-        raise ConfigError(
-            f"SHARD_ID {cfg.SHARD_ID} must be below NUM_SHARDS {cfg.NUM_SHARDS}: shards count from 0."
-        )
+        raise ConfigError(f"SHARD_ID {cfg.SHARD_ID} must be below NUM_SHARDS {cfg.NUM_SHARDS}: shards count from 0.")
 
 
 @rule
@@ -142,9 +140,7 @@ def accumulation_is_asked_for_once(cfg: CfgNode) -> None:
 @rule
 def schedule_is_complete(cfg: CfgNode) -> None:
     if cfg.SOLVER.WARMUP_EPOCHS > cfg.SOLVER.MAX_EPOCH:
-        remember(
-            cfg, ["SOLVER.WARMUP_EPOCHS is longer than SOLVER.MAX_EPOCH: training ends within the warm-up."]
-        )
+        remember(cfg, ["SOLVER.WARMUP_EPOCHS is longer than SOLVER.MAX_EPOCH: training ends within the warm-up."])
     if cfg.SOLVER.LR_POLICY == "cosine":
         if cfg.SOLVER.COSINE_END_LR >= cfg.SOLVER.BASE_LR:
             raise ConfigError(
@@ -164,9 +160,7 @@ def mixed_labels_have_a_loss(cfg: CfgNode) -> None:
     if cfg.MIXUP.ENABLE and cfg.MODEL.LOSS_FUNC == "cross_entropy":
         raise ConfigError("MIXUP.ENABLE mixes labels. Set MODEL.LOSS_FUNC soft_cross_entropy.")
     if cfg.MIXUP.ENABLE and not (cfg.MIXUP.ALPHA > 0 or cfg.MIXUP.CUTMIX_ALPHA > 0):
-        raise ConfigError(
-            "MIXUP.ENABLE without MixUp and CutMix. Set MIXUP.ALPHA or MIXUP.CUTMIX_ALPHA above 0."
-        )
+        raise ConfigError("MIXUP.ENABLE without MixUp and CutMix. Set MIXUP.ALPHA or MIXUP.CUTMIX_ALPHA above 0.")
 
 
 @rule

@@ -30,23 +30,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    parser.description = (
-        "Trains, validates and tests a video model as a config file and KEY VALUE options say."
-    )
-    parser.add_argument(
-        "--cfg", nargs="+", metavar="FILE", help="config files; KEY VALUE pairs may follow one file"
-    )
+    parser.description = "Trains, validates and tests a video model as a config file and KEY VALUE options say."
+    parser.add_argument("--cfg", nargs="+", metavar="FILE", help="config files; KEY VALUE pairs may follow one file")
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="override config keys"
     )
     parser.add_argument("--num_shards", type=int, metavar="N", help="machines that take part (NUM_SHARDS)")
-    parser.add_argument(
-        "--shard_id", type=int, metavar="I", help="which of them this one is, from 0 (SHARD_ID)"
-    )
+    parser.add_argument("--shard_id", type=int, metavar="I", help="which of them this one is, from 0 (SHARD_ID)")
     parser.add_argument("--init_method", metavar="URL", help="where shards meet: tcp://HOST:PORT of shard 0")
-    parser.add_argument(
-        "--help-config", nargs="?", const="*", metavar="PATTERN", help="list config keys and exit"
-    )
+    parser.add_argument("--help-config", nargs="?", const="*", metavar="PATTERN", help="list config keys and exit")
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
@@ -55,9 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     first_key = next((i for i, word in enumerate(words) if i > 0 and is_key(word)), len(words))
     args.cfg_files, args.opts = words[:first_key], words[first_key:] + args.opts
     args.shards = {
-        key: value
-        for key, value in (("NUM_SHARDS", args.num_shards), ("SHARD_ID", args.shard_id))
-        if value is not None
+        key: value for key, value in (("NUM_SHARDS", args.num_shards), ("SHARD_ID", args.shard_id)) if value is not None
     }
     if not (args.cfg_files or args.help_config or args.version):
         parser.error("--cfg FILE is missing; --help shows examples, --help-config lists the keys")
@@ -69,9 +59,7 @@ def is_key(word: str) -> bool:
     return not os.path.exists(word) and word.upper() == word and not word.lower().endswith((".yaml", ".yml"))
 
 
-def load_config(
-    file: str | Path | None, opts: list[str] = (), flags: dict[str, object] | None = None
-) -> CfgNode:
+def load_config(file: str | Path | None, opts: list[str] = (), flags: dict[str, object] | None = None) -> CfgNode:
     """The tree of a config file (None: the defaults), KEY VALUE pairs over it, and flags over both.
 
     `cfg.messages` has a line for every key that was renamed or does nothing.
@@ -125,9 +113,7 @@ def read_yaml(path: Path) -> dict:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(
-            f"Cannot read config file {path}: {error.strerror}. Check the path after --cfg."
-        ) from error
+        raise ConfigError(f"Cannot read config file {path}: {error.strerror}. Check the path after --cfg.") from error
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -137,9 +123,7 @@ def read_yaml(path: Path) -> dict:
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        raise ConfigError(
-            f"{path}: a config is sections of KEY: value, this file is a {type(tree).__name__}."
-        )
+        raise ConfigError(f"{path}: a config is sections of KEY: value, this file is a {type(tree).__name__}.")
     return tree
 
 
@@ -151,9 +135,7 @@ def diff_to_defaults(cfg: CfgNode) -> dict[str, tuple[object, object]]:
 
 def describe_diff(cfg: CfgNode) -> str:
     """The diff to the defaults as aligned lines `KEY  value  (default ...)`."""
-    rows = [
-        (key, repr(value), repr(default)) for key, (default, value) in sorted(diff_to_defaults(cfg).items())
-    ]
+    rows = [(key, repr(value), repr(default)) for key, (default, value) in sorted(diff_to_defaults(cfg).items())]
     if not rows:
         return "  (none)"
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]

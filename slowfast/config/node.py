@@ -55,11 +55,7 @@ def unknown_key(key: str, known: list[str], origin: str) -> ConfigError:
     matches = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
     last = key.rsplit(".", 1)[-1]
     matches += [name for name in known if name.rsplit(".", 1)[-1] == last and name not in matches]
-    hint = (
-        f" Did you mean {' or '.join(matches[:3])}?"
-        if matches
-        else " See --help-config for the keys there are."
-    )
+    hint = f" Did you mean {' or '.join(matches[:3])}?" if matches else " See --help-config for the keys there are."
     return ConfigError(f"{origin}{': ' if origin else ''}there is no config key {key}.{hint}")
 
 

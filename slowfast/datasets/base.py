@@ -84,9 +84,7 @@ class VideoDataset(torch.utils.data.Dataset):
             try:
                 frames = self.read_clip(self.entries[video], clip, rng if self.is_random else None)
             except VideoError as error:
-                logger.error(
-                    "%s:%d: %s. It counts as wrong.", self.list_path, self.entries[video].line, error
-                )
+                logger.error("%s:%d: %s. It counts as wrong.", self.list_path, self.entries[video].line, error)
                 return [self.unreadable(video, view)]
         if self.reverse_channels:
             frames = frames[..., ::-1]
@@ -94,7 +92,7 @@ class VideoDataset(torch.utils.data.Dataset):
         return [Sample(self.crop(frames, crop, rng), label, video, view, True) for _ in range(self.copies)]
 
     def readable_clip(self, video: int, rng: np.random.Generator) -> tuple[int, np.ndarray]:
-        """A training video and a random clip of it; one that cannot be read gives way to a random other, and is said."""
+        """A training video and a random clip of it; one that cannot be read gives way to a random other."""
         for _ in range(MAX_REPLACEMENTS):
             try:
                 return video, self.read_clip(self.entries[video], 0, rng)
@@ -113,9 +111,7 @@ class VideoDataset(torch.utils.data.Dataset):
         if self.area:
             box = resized_box(height, width, self.area, self.aspect, rng)
         else:
-            box = jittered_box(
-                height, width, self.crop_size, self.scales, rng, inverse_uniform=self.inverse_scales
-            )
+            box = jittered_box(height, width, self.crop_size, self.scales, rng, inverse_uniform=self.inverse_scales)
         return crop_clip(frames, box, self.crop_size, flip=self.flip and rng.random() < 0.5)
 
     def unreadable(self, video: int, view: int) -> Sample:

@@ -1,28 +1,31 @@
 """Video files to frames: exactly the frames a full decode gives, converting only those asked for.
 
 A file's packets are read once without decoding (its index). Where their timestamps can be trusted, decoding
-starts at the keyframe before the first wanted frame and frames are told by their timestamps; where they
-cannot (MPEG-4 with packed B-frames, missing or repeated timestamps), frames are counted from the start.
+starts at the keyframe before the first wanted frame and frames are told by their timestamps. Where they cannot
+(packed B-frames, missing or repeated timestamps), or where a seek does not arrive or loses a wanted frame,
+frames are counted from the start: slower, and right by definition.
 """
 
-import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-
+# Metadata that is not UTF-8 (HMDB51) stops av.open, unless told so; PyAV 19 never reads it strictly.
+OPEN_OPTIONS = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "ignore"}
+# Decoders that obey a `skip_frame` that changes between packets; dav1d reads it once.
+SKIPPING_CODECS = ("h264", "hevc")
 # One for the process: its conversion tables are kept from frame to frame.
 REFORMATTER = VideoReformatter()
 
 
 class VideoError(ValueError):
-    """A video that cannot be read: `path`, `reason`, and `position` (frame number, None: nothing was read)."""
+    """A video that cannot be read: `path`, `reason`, and `position` (frames before it are readable), or None."""
 
     def __init__(self, path: str, reason: str, position: int | None = None):
         self.path, self.reason, self.position = path, reason, position
@@ -35,24 +38,29 @@ class VideoError(ValueError):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file's index tells: frames (counted, not the header's word) and their rate per second."""
+    """Frames (counted, not the header's word), their rate per second, and their size before any rotation."""
 
     num_frames: int
     fps: float
+    height: int
+    width: int
 
 
 @dataclass(frozen=True)
 class Index:
-    """Presentation timestamps of all frames in order, the keyframes' among them, and whether to trust them."""
+    """Presentation timestamps of all frames in order and those of keyframes; empty where they cannot be trusted."""
 
     info: VideoInfo
     timestamps: np.ndarray
     keyframes: np.ndarray
-    seekable: bool
+
+    @property
+    def seekable(self) -> bool:
+        return len(self.keyframes) > 0
 
 
 def probe(path: str) -> VideoInfo:
-    """Frames and rate of a video.
+    """Frames, rate and size of a video.
 
     Raises:
         VideoError: no such file, no video in it, or not a video.
@@ -64,122 +72,148 @@ def read_frames(path: str, indices: np.ndarray, *, threads: int = 1) -> np.ndarr
     """Frames `indices` [T] (any order, may repeat) of a video, uint8 RGB [T, H, W, 3] as displayed.
 
     Raises:
-        VideoError: unreadable, or damaged before the last frame asked for.
+        VideoError: unreadable, or damaged at or before a frame asked for.
     """
     indices = np.asarray(indices, dtype=np.int64)
     index = index_of(path)
     if indices.size == 0 or indices.min() < 0 or indices.max() >= index.info.num_frames:
         raise VideoError(path, f"frames {indices.tolist()} asked for, it has {index.info.num_frames}")
     wanted = np.unique(indices)
-    images = {}
-    with open_video(path) as (container, stream):
-        stream.thread_count = threads
-        stream.thread_type = "SLICE" if threads == 1 else "AUTO"
-        number_frames = by_timestamp if index.seekable else by_counting
-        try:
-            for number, frame in number_frames(container, stream, index, wanted):
-                images[number] = to_rgb(frame)
-        except (av.FFmpegError, ValueError) as error:
-            raise VideoError(path, f"damaged ({error})", len(images) and max(images) + 1) from error
+    images = decode_from_keyframe(path, index, wanted, threads) if index.seekable else {}
     if len(images) < len(wanted):
-        missing = next(number for number in wanted.tolist() if number not in images)
-        raise VideoError(path, "the video ends or is damaged before the frames its index promises", missing)
+        images = decode_from_start(path, wanted, threads)
+    if len({image.shape for image in images.values()}) > 1:
+        raise VideoError(path, "its frames change size on the way")
     return np.stack([images[number] for number in indices.tolist()])
 
 
-def by_timestamp(container, stream, index: Index, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Decodes from the keyframe before the first wanted frame and yields the wanted ones with their numbers.
-
-    Frames nothing refers to are not even decoded unless they are wanted.
-    """
-    times = index.timestamps
+def decode_from_keyframe(path: str, index: Index, wanted: np.ndarray, threads: int) -> dict[int, np.ndarray]:
+    """Images of the wanted frames by number, told by timestamp; some are missing if this file's seeking fails."""
+    times, images = index.timestamps, {}
     number_of = {int(times[number]): number for number in wanted.tolist()}
-    last = int(times[wanted[-1]])
-    first_keyframe = index.keyframes[np.searchsorted(index.keyframes, times[wanted[0]], side="right") - 1]
-    if first_keyframe > times[0]:
-        container.seek(int(first_keyframe), stream=stream, backward=True, any_frame=False)
-    for packet in container.demux(stream):
-        stream.codec_context.skip_frame = (
-            "DEFAULT" if packet.pts is None or packet.pts in number_of else "NONREF"
-        )
-        for frame in packet.decode():
-            if frame.pts in number_of:
-                yield number_of.pop(frame.pts), frame
-            if not number_of or frame.pts > last:
-                return
+    keyframe = int(index.keyframes[np.searchsorted(index.keyframes, times[wanted[0]], side="right") - 1])
+    with open_video(path, threads) as (container, stream):
+        try:
+            if keyframe > times[0]:
+                container.seek(keyframe, stream=stream, backward=True, any_frame=False)
+            previous = None
+            for frame in decode_wanted(container, stream, keyframe, number_of):
+                if previous is not None and frame.pts <= previous:
+                    return {}  # the container hides that frames are reordered
+                previous = frame.pts
+                if frame.pts in number_of:
+                    images[number_of[frame.pts]] = to_rgb(frame)
+                    if len(images) == len(wanted):
+                        break
+        except (av.FFmpegError, ValueError):
+            pass  # damage: decoding from the start tells where
+    return images
 
 
-def by_counting(container, stream, index: Index, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Decodes from the start and yields the wanted frames with their numbers in presentation order."""
-    left = set(wanted.tolist())
-    for number, frame in enumerate(container.decode(stream)):
-        if number in left:
-            left.remove(number)
-            yield number, frame
-        if not left:
+def decode_wanted(container, stream, keyframe: int, wanted: dict[int, int]) -> Iterator[av.VideoFrame]:
+    """Frames from the current position, which must be a keyframe up to timestamp `keyframe`, else none.
+
+    Frames that no other refers to are not decoded unless their timestamp is in `wanted`.
+    """
+    last = max(wanted)
+    can_skip = stream.codec_context.name in SKIPPING_CODECS
+    for number, packet in enumerate(container.demux(stream)):
+        # Formats without an index of their own (MPEG-TS and PS) seek to about the right place only.
+        if number == 0 and not (packet.is_keyframe and packet.pts is not None and packet.pts <= keyframe):
             return
+        if can_skip:
+            is_needed = packet.pts is None or packet.pts in wanted
+            stream.codec_context.skip_frame = "DEFAULT" if is_needed else "NONREF"
+        for frame in packet.decode():
+            if frame.pts is None or frame.pts > last:
+                return
+            yield frame
+
+
+def decode_from_start(path: str, wanted: np.ndarray, threads: int) -> dict[int, np.ndarray]:
+    """Images of the wanted frames by number, counted in presentation order.
+
+    Raises:
+        VideoError: the video is damaged or ends before the last of them.
+    """
+    left, images, count = set(wanted.tolist()), {}, 0
+    with open_video(path, threads) as (container, stream):
+        try:
+            for frame in container.decode(stream):
+                if count in left:
+                    images[count] = to_rgb(frame)
+                count += 1
+                if len(images) == len(left):
+                    return images
+        except (av.FFmpegError, ValueError) as error:
+            raise VideoError(path, f"damaged ({wording(error)})", count) from error
+    raise VideoError(path, "it ends before the frames its index promises", count)
 
 
 def to_rgb(frame: av.VideoFrame) -> np.ndarray:
     """A decoded frame as uint8 [H, W, 3], turned as its display matrix says."""
     image = REFORMATTER.reformat(frame, format="rgb24", threads=1).to_ndarray()
-    quarter_turns = round(getattr(frame, "rotation", 0) / 90)  # counter-clockwise, as np.rot90 counts
+    quarter_turns = round(frame.rotation / 90)  # counter-clockwise, as np.rot90 counts
     return np.rot90(image, quarter_turns) if quarter_turns else image
 
 
 @contextmanager
-def open_video(path: str) -> Iterator[tuple]:
-    """An open container and its first video stream; closed whatever happens."""
+def open_video(path: str, threads: int = 1) -> Iterator[tuple]:
+    """An open container and its main video stream; closed whatever happens, for containers leak otherwise."""
     try:
-        container = av.open(path, metadata_errors="ignore")
-    except TypeError:  # PyAV 19 dropped the argument and ignores such metadata itself
-        container = open_container(path)
+        container = av.open(path, **OPEN_OPTIONS)
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(path, reason_of(path, error)) from error
+        raise VideoError(path, f"not a readable video ({wording(error)})") from error
     try:
-        if not container.streams.video:
+        stream = container.streams.best("video")  # not a cover picture
+        if stream is None:
             raise VideoError(path, "no video stream in it")
-        yield container, container.streams.video[0]
+        if threads != 1:
+            stream.thread_type = "AUTO"
+        stream.thread_count = threads
+        yield container, stream
     finally:
         container.close()
 
 
-def open_container(path: str):
-    try:
-        return av.open(path)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(path, reason_of(path, error)) from error
+def wording(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
-def reason_of(path: str, error: Exception) -> str:
-    file = Path(path)
-    if not file.exists():
-        return "no such file"
-    if file.is_dir():
-        return "a folder, not a video file"
-    if file.stat().st_size == 0:
-        return "an empty file"
-    return f"not a readable video ({getattr(error, 'strerror', None) or error})"
-
-
-@lru_cache(maxsize=4096)
 def index_of(path: str) -> Index:
-    """The index of a file, kept once read (8 bytes a frame)."""
+    """The index of a file, kept once read, and read again when the file has changed.
+
+    Raises:
+        VideoError: as `probe`.
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise VideoError(path, wording(error)) from error
+    if status.st_size == 0:
+        raise VideoError(path, "an empty file")
+    return read_index(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=16384)  # 2.5 KB for a video of 300 frames, 40 MB in all
+def read_index(path: str, mtime_ns: int, size: int) -> Index:
+    """The index of a file of this age and size."""
     with open_video(path) as (container, stream):
+        codec = stream.codec_context
         try:
             packets = [packet for packet in container.demux(stream) if packet.size]
         except av.FFmpegError as error:
-            raise VideoError(path, f"damaged ({error})") from error
+            raise VideoError(path, f"damaged ({wording(error)})") from error
         fps = float(stream.average_rate or stream.guessed_rate or 30)
-        seekable = has_trusted_timestamps(packets, stream.codec_context)
+        height, width = codec.height, codec.width
+        seekable = has_trusted_timestamps(packets, codec)
     shown = [packet.pts for packet in packets if not packet.is_discard]
-    if seekable:
-        keyframes = np.array(sorted(packet.pts for packet in packets if packet.is_keyframe), np.int64)
-        return Index(VideoInfo(len(shown), fps), np.array(sorted(shown), np.int64), keyframes, True)
-    num_frames = count_frames(path) if shown else 0
+    num_frames = len(shown) if seekable else count_frames(path)
     if num_frames == 0:
         raise VideoError(path, "no frame in it")
-    return Index(VideoInfo(num_frames, fps), np.zeros(0, np.int64), np.zeros(0, np.int64), False)
+    keyframes = [packet.pts for packet in packets if packet.is_keyframe]
+    info = VideoInfo(num_frames, fps, height, width)
+    return Index(info, *(np.array(sorted(times) if seekable else [], np.int64) for times in (shown, keyframes)))
 
 
 def has_trusted_timestamps(packets: list[av.Packet], codec: av.CodecContext) -> bool:
@@ -190,12 +224,12 @@ def has_trusted_timestamps(packets: list[av.Packet], codec: av.CodecContext) -> 
     decode_times = [packet.dts for packet in packets if packet.dts is not None]
     if decode_times != sorted(decode_times):
         return False
-    # MPEG-4 part 2 may hide B-frames in the packets of others (packed bitstream), which the index cannot show.
-    hides_frames = codec.name.startswith(("mpeg4", "msmpeg4")) and codec.has_b_frames
-    first_is_key = min(times) >= min(
-        (packet.pts for packet in packets if packet.is_keyframe), default=math.inf
-    )
-    return first_is_key and not hides_frames
+    # AVI has no presentation times: B-frames come with those of decoding, or packed with their neighbours.
+    reorders_unseen = codec.has_b_frames and times == sorted(times)
+    packs_frames = codec.has_b_frames and codec.name.startswith(("mpeg4", "msmpeg4"))
+    keyframes = [packet.pts for packet in packets if packet.is_keyframe]
+    starts_at_keyframe = bool(keyframes) and min(times) >= min(keyframes)
+    return starts_at_keyframe and not reorders_unseen and not packs_frames
 
 
 def count_frames(path: str) -> int:
@@ -207,5 +241,5 @@ def count_frames(path: str) -> int:
                 count += 1
         except av.FFmpegError as error:
             if count == 0:
-                raise VideoError(path, f"damaged ({error})", 0) from error
+                raise VideoError(path, f"damaged ({wording(error)})", 0) from error
     return count

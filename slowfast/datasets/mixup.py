@@ -62,7 +62,7 @@ class MixUp:
 
 
 def cutmix(clips: Tensor, lam: float, rng: np.random.Generator) -> tuple[Tensor, float]:
-    """Clips with one box from their partners, and the share of pixels that stayed (the box may be cut at the border)."""
+    """Clips with one box from their partners, cut at the border, and the share of pixels that stayed."""
     height, width = clips.shape[-2:]
     half_height, half_width = (int(size * np.sqrt(1.0 - lam)) // 2 for size in (height, width))
     row, column = rng.integers(height), rng.integers(width)

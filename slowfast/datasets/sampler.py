@@ -32,9 +32,7 @@ class EpochBatchSampler:
         self.shuffle, self.seed, self.epoch = shuffle, seed, 0
         self.steps = -(-num_items // (batch_size * world_size))
         if shuffle and num_items // self.steps < world_size:
-            raise ValueError(
-                f"{num_items} training videos do not give each of {world_size} processes one a step."
-            )
+            raise ValueError(f"{num_items} training videos do not give each of {world_size} processes one a step.")
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch

@@ -6,9 +6,7 @@
 import numpy as np
 
 
-def clip_length(
-    num_frames: int, sampling_rate: int, fps: float | None = None, target_fps: float = 30.0
-) -> float:
+def clip_length(num_frames: int, sampling_rate: int, fps: float | None = None, target_fps: float = 30.0) -> float:
     """Frames a dense clip spans: rate x frames, scaled to the video's frame rate where `fps` is given."""
     length = num_frames * sampling_rate
     return length if fps is None else length * fps / target_fps

@@ -48,7 +48,7 @@ def resized_box(
     aspect: tuple[float, float],
     rng: np.random.Generator,
 ) -> Box:
-    """A random box of a share `area` of the frame, its aspect ratio log-uniform over `aspect`; 10 tries, else centred."""
+    """A random box of a share `area` of the frame, aspect ratio log-uniform over `aspect`; 10 tries, else centred."""
     for _ in range(10):
         pixels = rng.uniform(*area) * height * width
         ratio = math.exp(rng.uniform(math.log(aspect[0]), math.log(aspect[1])))

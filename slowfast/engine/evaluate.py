@@ -41,9 +41,7 @@ def score_views(
             timer.step_done()
             errors = topk_errors(logits.cpu(), batch.labels)
             seen += len(batch.labels)
-            wrong = [
-                total + error.item() * len(batch.labels) for total, error in zip(wrong, errors, strict=True)
-            ]
+            wrong = [total + error.item() * len(batch.labels) for total, error in zip(wrong, errors, strict=True)]
             so_far = {"top1_err": wrong[0] / seen, "top5_err": wrong[1] / seen}
             shown = {
                 "views right": f"{100.0 - so_far['top1_err']:.1f}%",

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import sys
 from collections.abc import Callable
 
 import torch.distributed as dist
@@ -10,7 +9,7 @@ import torch.multiprocessing as mp
 
 from slowfast.engine.env import check_gpus, make_deterministic, select_device
 from slowfast.utils.distributed import free_port, gather_objects
-from slowfast.utils.logging import logger, setup_logging
+from slowfast.utils.logging import USER_ERRORS, logger, report_error, setup_logging
 
 
 def launch(cfg, run: Callable, init_method: str | None = None) -> None:
@@ -23,30 +22,38 @@ def launch(cfg, run: Callable, init_method: str | None = None) -> None:
         ValueError: more GPUs asked for than there are, or shards without a meeting point.
     """
     check_gpus(cfg.NUM_GPUS)
-    if "TORCHELASTIC_RUN_ID" in os.environ or {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
-        rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        run_process(int(os.environ.get("LOCAL_RANK", 0)), cfg, run, world_size, rank, "env://")
+    if {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
+        local_rank = int(os.environ.get("LOCAL_RANK", 0))
+        first_rank, world_size = int(os.environ["RANK"]) - local_rank, int(os.environ["WORLD_SIZE"])
+        run_process(local_rank, cfg, run, first_rank, world_size, "env://")
         return
     local = max(cfg.NUM_GPUS, 1)
-    world_size = local * cfg.NUM_SHARDS
     if cfg.NUM_SHARDS > 1 and init_method is None:
-        raise ValueError(
-            "NUM_SHARDS > 1 needs a meeting point: give every shard --init_method tcp://HOST:PORT."
-        )
-    init_method = init_method or f"tcp://localhost:{free_port()}"
-    first_rank = cfg.SHARD_ID * local
+        raise ValueError("NUM_SHARDS > 1 needs a meeting point: give every shard --init_method tcp://HOST:PORT.")
+    where = init_method or f"tcp://localhost:{free_port()}"
+    args = (cfg, run, cfg.SHARD_ID * local, local * cfg.NUM_SHARDS, where)
     if local == 1:
-        run_process(0, cfg, run, world_size, first_rank, init_method)
-    else:
-        mp.spawn(run_process, args=(cfg, run, world_size, None, init_method), nprocs=local)
+        run_process(0, *args)
+        return
+    try:
+        mp.spawn(run_child, args=args, nprocs=local)
+    except mp.ProcessExitedException as error:
+        # The child has said what is wrong.
+        raise SystemExit(error.exit_code) from None
 
 
-def run_process(
-    local_rank: int, cfg, run: Callable, world_size: int, rank: int | None, init_method: str
-) -> None:
+def run_child(local_rank: int, *args) -> None:
+    """`run_process` in a process of its own: a mistake of the user ends it with one message, not a traceback."""
+    try:
+        run_process(local_rank, *args)
+    except USER_ERRORS as error:
+        report_error(error, rank=local_rank)
+        raise SystemExit(1) from None
+
+
+def run_process(local_rank: int, cfg, run: Callable, first_rank: int, world_size: int, init_method: str) -> None:
     """One rank's life: join the group, set up logging and determinism, run, leave."""
-    if rank is None:
-        rank = cfg.SHARD_ID * cfg.NUM_GPUS + local_rank
+    rank = first_rank + local_rank
     device = select_device(cfg.NUM_GPUS, local_rank)
     if world_size > 1:
         backend = cfg.DIST_BACKEND if cfg.NUM_GPUS else "gloo"
@@ -64,7 +71,7 @@ def run_process(
 def announce_ranks(rank: int, world_size: int, device: str, cfg) -> None:
     """Logs who takes part and the batch a weight update sees."""
     hosts = gather_objects(f"rank {rank} on {socket.gethostname()} {device}")
-    logger.info("%d process%s: %s", world_size, "es" * (world_size > 1), "; ".join(hosts))
+    logger.info("%d process%s: %s", world_size, "es" if world_size > 1 else "", "; ".join(hosts))
     if cfg.TRAIN.ENABLE:
         per_process = cfg.TRAIN.BATCH_SIZE // max(cfg.NUM_GPUS, 1)
         steps = accumulation_steps(cfg, world_size)
@@ -76,7 +83,6 @@ def announce_ranks(rank: int, world_size: int, device: str, cfg) -> None:
             steps,
             cfg.AUG.NUM_SAMPLE,
         )
-    sys.stdout.flush()
 
 
 def accumulation_steps(cfg, world_size: int) -> int:

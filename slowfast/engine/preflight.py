@@ -16,7 +16,9 @@ from slowfast.utils.logging import logger
 
 
 class PreflightError(ValueError):
-    """The run cannot end well as it is configured; the message says why and what to set."""
+    """The run cannot end well as it is configured; the message says why and what to set. Raised on every rank."""
+
+    on_every_rank = True
 
 
 def preflight(cfg) -> None:
@@ -84,9 +86,7 @@ def check_views(cfg, model: nn.Module, split: str, dataset) -> None:
         logits = model(normalize(batch.clips[:1], cfg.DATA.MEAN, cfg.DATA.STD))
     expected = (1, cfg.MODEL.NUM_CLASSES)
     if tuple(logits.shape) != expected:
-        raise PreflightError(
-            f"{cfg.MODEL.MODEL_NAME} returns {tuple(logits.shape)} for a clip, not {expected}."
-        )
+        raise PreflightError(f"{cfg.MODEL.MODEL_NAME} returns {tuple(logits.shape)} for a clip, not {expected}.")
 
 
 def check_disk(cfg, model: nn.Module) -> None:
@@ -99,8 +99,8 @@ def check_disk(cfg, model: nn.Module) -> None:
     free = shutil.disk_usage(cfg.OUTPUT_DIR).free
     if size * count > free:
         raise PreflightError(
-            f"OUTPUT_DIR {cfg.OUTPUT_DIR} has {free / 1e9:.1f} GB free; {count} checkpoints of {size / 1e9:.2f} GB need "
-            f"{size * count / 1e9:.1f} GB. Raise TRAIN.CHECKPOINT_PERIOD or set OUTPUT_DIR to a larger disk."
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} has {free / 1e9:.1f} GB free and {count} checkpoints of {size / 1e9:.2f} GB "
+            f"need {size * count / 1e9:.1f} GB. Raise TRAIN.CHECKPOINT_PERIOD or set OUTPUT_DIR to a larger disk."
         )
 
 

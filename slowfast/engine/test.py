@@ -15,7 +15,6 @@ from slowfast.evaluation.report import Report, write_report
 from slowfast.evaluation.views import Scores, save_predictions
 from slowfast.models import build_model
 from slowfast.models.pretrained import load_weights
-from slowfast.spiking import synchronize_norms
 from slowfast.spiking.monitor import merge_totals, record_firing_rates
 from slowfast.utils.distributed import gather_objects, is_master
 from slowfast.utils.logging import log_json_stats, logger

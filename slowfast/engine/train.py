@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from functools import partial
 
 import torch
-from fvcore.nn.precise_bn import update_bn_stats
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -42,9 +41,7 @@ def train(cfg, device: torch.device, class_names: list[str]) -> None:
     if start_epoch == 0 and cfg.TRAIN.CHECKPOINT_FILE_PATH:
         start_epoch = trainer.start_from(cfg.TRAIN.CHECKPOINT_FILE_PATH)
     if start_epoch >= cfg.SOLVER.MAX_EPOCH:
-        logger.info(
-            "Nothing to train: %s holds epoch %d of %d.", cfg.OUTPUT_DIR, start_epoch, cfg.SOLVER.MAX_EPOCH
-        )
+        logger.info("Nothing to train: %s holds epoch %d of %d.", cfg.OUTPUT_DIR, start_epoch, cfg.SOLVER.MAX_EPOCH)
         return
     train_loader, val_loader = build_loader(cfg, "train"), build_loader(cfg, "val")
     for epoch in range(start_epoch, cfg.SOLVER.MAX_EPOCH):
@@ -138,9 +135,7 @@ class Trainer:
         `global_size`: videos of all ranks in this step, of which this rank's share may be one more than another's.
         """
         seed_all(self.cfg.RNG_SEED, get_rank(), epoch, step)
-        clips = normalize(
-            batch.clips.to(self.device, non_blocking=True), self.cfg.DATA.MEAN, self.cfg.DATA.STD
-        )
+        clips = normalize(batch.clips.to(self.device, non_blocking=True), self.cfg.DATA.MEAN, self.cfg.DATA.STD)
         targets = batch.labels.to(self.device, non_blocking=True)
         if self.mixup is not None:
             clips, targets = self.mixup(clips, targets, (get_rank(), epoch, step))
@@ -157,7 +152,7 @@ class Trainer:
             if not math.isfinite(value):
                 videos = ", ".join(map(str, batch.video.tolist()))
                 raise NonFiniteLossError(
-                    f"Loss {value} in epoch {epoch + 1}, step {step + 1} (rows of the training list, from 0: {videos}). "
+                    f"Loss {value} in epoch {epoch + 1}, step {step + 1} (rows of the training list: {videos}). "
                     "Lower SOLVER.BASE_LR, set SOLVER.CLIP_GRAD_L2NORM, or TRAIN.AMP_DTYPE bfloat16."
                 )
             share = len(batch.labels) / self.cfg.AUG.NUM_SAMPLE * get_world_size() / global_size
@@ -188,21 +183,13 @@ class Trainer:
         """Averages the epoch's figures over ranks and logs them."""
         stats = meter.epoch_stats()
         keys = list(meter.sums)
-        *totals, samples = all_reduce_sum(
-            [*(meter.sums[key] for key in keys), float(meter.samples)], self.device
-        )
+        *totals, samples = all_reduce_sum([*(meter.sums[key] for key in keys), float(meter.samples)], self.device)
         stats |= {key: total / samples for key, total in zip(keys, totals, strict=True)}
         log_json_stats(stats)
         logger.info(
-            "epoch %s: loss %.4f, top-1 %.2f %%, top-5 %.2f %%, lr %.2e, %.2f s/step (%.0f %% waiting for data), left %s",
-            *(
-                stats["epoch"],
-                stats["loss"],
-                100.0 - stats["top1_err"],
-                100.0 - stats["top5_err"],
-                stats["lr"],
-            ),
-            *(stats["dt"], 100.0 * meter.timer.data_share, stats["eta"]),
+            f"epoch {stats['epoch']}: loss {stats['loss']:.4f}, top-1 {100 - stats['top1_err']:.2f} %, "
+            f"top-5 {100 - stats['top5_err']:.2f} %, lr {stats['lr']:.2e}, {stats['dt']:.2f} s a step "
+            f"({meter.timer.data_share:.0%} waiting for data), left {stats['eta']}"
         )
         return {key: stats[key] for key in (*keys, "lr")}
 
@@ -234,18 +221,17 @@ class Trainer:
             }
         )
         logger.info(
-            "val %d/%d: top-1 %.2f %%, top-5 %.2f %% (one %s view a video; best top-1 %.2f %%)",
-            *(epoch + 1, max_epoch, accuracy["top1_acc"], accuracy["top5_acc"]),
-            *(self.cfg.DATA.VAL_VIEW, 100.0 - best),
+            f"val {epoch + 1}/{max_epoch}: top-1 {accuracy['top1_acc']:.2f} %, top-5 {accuracy['top5_acc']:.2f} % "
+            f"(one {self.cfg.DATA.VAL_VIEW} view a video; best top-1 {100 - best:.2f} %)"
         )
         return scores, errors
 
     def update_precise_statistics(self, epoch: int, loader) -> None:
         """Recomputes the norms' running statistics as averages over BN.NUM_BATCHES_PRECISE training batches."""
+        from fvcore.nn.precise_bn import update_bn_stats  # rarely asked for
+
         loader.batch_sampler.set_epoch(epoch)
-        clips = (
-            normalize(batch.clips.to(self.device), self.cfg.DATA.MEAN, self.cfg.DATA.STD) for batch in loader
-        )
+        clips = (normalize(batch.clips.to(self.device), self.cfg.DATA.MEAN, self.cfg.DATA.STD) for batch in loader)
         self.model.train()
         with torch.no_grad():
             update_bn_stats(self.model, clips, min(self.cfg.BN.NUM_BATCHES_PRECISE, len(loader)))

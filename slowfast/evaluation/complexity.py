@@ -1,10 +1,14 @@
 """Parameters and FLOPs of a model, as fvcore counts them (one multiply-add is one)."""
 
 import logging
+import warnings
 
 import torch
-from fvcore.nn import FlopCountAnalysis
 from torch import nn
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)  # fvcore scripts a loss at import, which torch announces
+    from fvcore.nn import FlopCountAnalysis
 
 
 def count_parameters(model: nn.Module) -> int:

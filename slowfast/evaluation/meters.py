@@ -83,9 +83,7 @@ class TrainMeter:
     timer: StepTimer = field(default_factory=StepTimer)
 
     def __post_init__(self) -> None:
-        self.values = {
-            key: HistoryBuffer(self.window) for key in ("loss", "top1_err", "top5_err", "grad_norm")
-        }
+        self.values = {key: HistoryBuffer(self.window) for key in ("loss", "top1_err", "top5_err", "grad_norm")}
         self.sums = dict.fromkeys(("loss", "top1_err", "top5_err"), 0.0)
         self.samples = 0
         self.lr = 0.0

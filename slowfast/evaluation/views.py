@@ -36,8 +36,7 @@ class Scores:
         ranks = label_ranks(self.ensemble(method), self.labels)
         ranks[~self.valid.any(1)] = self.logits.shape[-1]
         per_class = {
-            int(label): 100.0 * float(np.mean(ranks[self.labels == label] < 1))
-            for label in np.unique(self.labels)
+            int(label): 100.0 * float(np.mean(ranks[self.labels == label] < 1)) for label in np.unique(self.labels)
         }
         return {
             "top1_acc": 100.0 * float(np.mean(ranks < 1)),
@@ -68,7 +67,7 @@ class ViewScores:
 
     def gather(self) -> Scores:
         """Scores over all ranks, on every rank; an error if a view is missing or was scored twice."""
-        videos, views, num_classes = self.shape
+        videos, views, _num_classes = self.shape
         logits = np.zeros(self.shape, np.float32)
         valid = np.zeros((videos, views), bool)
         labels = np.zeros(videos, np.int64)
@@ -79,9 +78,7 @@ class ViewScores:
                 logits[video, view], valid[video, view], labels[video] = scores, is_valid, label
         if (seen != 1).any():
             video, view = np.argwhere(seen != 1)[0]
-            raise RuntimeError(
-                f"View {view} of video {video} was scored {seen[video, view]} times instead of once."
-            )
+            raise RuntimeError(f"View {view} of video {video} was scored {seen[video, view]} times instead of once.")
         return Scores(logits, valid, labels)
 
 

@@ -45,7 +45,5 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 def build_loss(cfg) -> Callable[[Tensor, Tensor], Tensor]:
     """The loss MODEL.LOSS_FUNC names."""
     if cfg.MODEL.LOSS_FUNC not in LOSSES:
-        raise ValueError(
-            f"MODEL.LOSS_FUNC {cfg.MODEL.LOSS_FUNC!r} does not exist. Set one of: {', '.join(LOSSES)}."
-        )
+        raise ValueError(f"MODEL.LOSS_FUNC {cfg.MODEL.LOSS_FUNC!r} does not exist. Set one of: {', '.join(LOSSES)}.")
     return LOSSES[cfg.MODEL.LOSS_FUNC]

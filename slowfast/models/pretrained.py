@@ -85,9 +85,7 @@ def find_weights(checkpoint: dict, name: str) -> dict[str, Tensor]:
             break
     tensors = {key: value for key, value in checkpoint.items() if isinstance(value, Tensor)}
     if not tensors:
-        raise CheckpointError(
-            f"{name} holds no weights; its keys are {', '.join(map(str, list(checkpoint)[:8]))}."
-        )
+        raise CheckpointError(f"{name} holds no weights; its keys are {', '.join(map(str, list(checkpoint)[:8]))}.")
     return tensors
 
 

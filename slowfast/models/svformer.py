@@ -62,9 +62,7 @@ class PatchEmbed(nn.Module):
 class SpikingMLP(nn.Module):
     """Two rounds of neuron, linear map over channels, norm; on [T, B, C, H, W] or tokens [T, B, N, C]."""
 
-    def __init__(
-        self, dim: int, hidden_dim: int, norm: Norm, neuron: Neuron, linear: Callable[[int, int], nn.Module]
-    ):
+    def __init__(self, dim: int, hidden_dim: int, norm: Norm, neuron: Neuron, linear: Callable[[int, int], nn.Module]):
         super().__init__()
         self.act1, self.fc1, self.norm1 = neuron(), linear(dim, hidden_dim), norm(hidden_dim)
         self.act2, self.fc2, self.norm2 = neuron(), linear(hidden_dim, dim), norm(dim)
@@ -188,9 +186,7 @@ class SVFormer(nn.Module):
         self.patch_embed1 = PatchEmbed(cfg.DATA.INPUT_CHANNEL_NUM[0], dims[0], 6, 4, norm, None)
         self.pos_drop = nn.Dropout(cfg.UNIFORMER.DROPOUT_RATE)
         for stage in (2, 3, 4):
-            setattr(
-                self, f"patch_embed{stage}", PatchEmbed(dims[stage - 2], dims[stage - 1], 4, 2, norm, neuron)
-            )
+            setattr(self, f"patch_embed{stage}", PatchEmbed(dims[stage - 2], dims[stage - 1], 4, 2, norm, neuron))
         for stage, (dim, stage_rates) in enumerate(zip(dims, rates, strict=True), start=1):
             block = partial(ConvBlock, dim, mlp_ratio, norm=norm, neuron=neuron)
             if stage > 2:
@@ -271,14 +267,10 @@ def check_geometry(cfg) -> None:
     for key in ("TRAIN_CROP_SIZE", "TEST_CROP_SIZE") if cfg.TEST.ENABLE else ("TRAIN_CROP_SIZE",):
         if cfg.DATA[key] % 32:
             size = cfg.DATA[key]
-            raise ValueError(
-                f"SVFormer needs crops that 32 divides: DATA.{key} {size}. Set {round(size / 32) * 32}."
-            )
+            raise ValueError(f"SVFormer needs crops that 32 divides: DATA.{key} {size}. Set {round(size / 32) * 32}.")
     for dim in cfg.UNIFORMER.EMBED_DIM[2:]:
         if dim % cfg.UNIFORMER.HEAD_DIM:
-            raise ValueError(
-                f"UNIFORMER.HEAD_DIM {cfg.UNIFORMER.HEAD_DIM} does not divide UNIFORMER.EMBED_DIM {dim}."
-            )
+            raise ValueError(f"UNIFORMER.HEAD_DIM {cfg.UNIFORMER.HEAD_DIM} does not divide UNIFORMER.EMBED_DIM {dim}.")
 
 
 def init_linear(module: nn.Module) -> None:

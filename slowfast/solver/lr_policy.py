@@ -4,9 +4,7 @@ import math
 from collections.abc import Callable
 
 
-def cosine(
-    epoch: float, *, base_lr: float, end_lr: float, max_epoch: float, start_epoch: float = 0.0
-) -> float:
+def cosine(epoch: float, *, base_lr: float, end_lr: float, max_epoch: float, start_epoch: float = 0.0) -> float:
     """Half a cosine from `base_lr` at `start_epoch` to `end_lr` at `max_epoch`; `base_lr` if that is not later."""
     if max_epoch <= start_epoch:
         return base_lr

@@ -44,9 +44,7 @@ def describe_groups(optimizer: torch.optim.Optimizer) -> str:
     for group in optimizer.param_groups:
         count = sum(parameter.numel() for parameter in group["params"])
         name = group.get("name", "group")
-        parts.append(
-            f"{name} {len(group['params'])} tensors / {count:,} (weight decay {group['weight_decay']:g})"
-        )
+        parts.append(f"{name} {len(group['params'])} tensors / {count:,} (weight decay {group['weight_decay']:g})")
     return "; ".join(parts)
 
 

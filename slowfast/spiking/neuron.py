@@ -48,9 +48,7 @@ class SpikingNeuron:
     def stream(self, x: Tensor, v: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Current [T, B, ...] and potential [B, ...] (None: at rest) -> spikes and the potential after T."""
         if x.dim() == 0 or x.shape[0] == 0:
-            raise ValueError(
-                f"{type(self).__name__} needs at least one time step; got input {tuple(x.shape)}."
-            )
+            raise ValueError(f"{type(self).__name__} needs at least one time step; got input {tuple(x.shape)}.")
         if v is None:
             # The potential is kept in fp32 under fp16 and bf16 currents, or small leaks would round away.
             dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
@@ -96,9 +94,7 @@ def build_surrogate(name: str, alpha: float | None = None) -> surrogate.Surrogat
         and "alpha" in inspect.signature(value.__init__).parameters
     }
     if name.lower() not in known:
-        raise ValueError(
-            f"No surrogate gradient named {name!r}. Set SNN.SURROGATE to one of: {sorted(known)}."
-        )
+        raise ValueError(f"No surrogate gradient named {name!r}. Set SNN.SURROGATE to one of: {sorted(known)}.")
     return known[name.lower()](**({} if alpha is None else {"alpha": float(alpha)}))
 
 

@@ -33,9 +33,7 @@ def save_atomically(state: dict, path: str | Path) -> Path:
         os.replace(aside, path)
         sync_directory(path.parent)
     except OSError as error:
-        raise CheckpointError(
-            f"Could not write {path}: {error}. Free space or set OUTPUT_DIR elsewhere."
-        ) from error
+        raise CheckpointError(f"Could not write {path}: {error}. Free space or set OUTPUT_DIR elsewhere.") from error
     finally:
         aside.unlink(missing_ok=True)
     return path
@@ -65,9 +63,7 @@ def load_checkpoint(path: str | Path) -> dict:
     except pickle.UnpicklingError as error:
         code = re.search(r"GLOBAL (\S+)", str(error))
         why = f"loading it would run code ({code[1]})" if code else "it is damaged or no checkpoint"
-        raise CheckpointError(
-            f"{path} is not loaded: {why}. Only files of plain tensors and numbers are."
-        ) from error
+        raise CheckpointError(f"{path} is not loaded: {why}. Only files of plain tensors and numbers are.") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path} is damaged or no checkpoint: {error}") from error
     if not isinstance(state, dict):
@@ -77,9 +73,7 @@ def load_checkpoint(path: str | Path) -> dict:
 
 def epoch_checkpoints(output_dir: str | Path) -> list[Path]:
     """The run's epoch checkpoints, the newest first (by number, not by spelling)."""
-    found = {
-        int(m[1]): path for path in checkpoint_dir(output_dir).glob("*") if (m := _EPOCH.match(path.name))
-    }
+    found = {int(m[1]): path for path in checkpoint_dir(output_dir).glob("*") if (m := _EPOCH.match(path.name))}
     return [found[epoch] for epoch in sorted(found, reverse=True)]
 
 

@@ -18,6 +18,10 @@ FORMAT = "[%(asctime)s][%(levelname)s] %(filename)s: %(lineno)3d: %(message)s"
 logger = logging.getLogger("slowfast")
 
 
+# What a user can cause; everything else is ours and keeps its traceback.
+USER_ERRORS = (ValueError, OSError, KeyError)
+
+
 class TerminalHandler(logging.StreamHandler):
     """Prints through tqdm, so that a progress bar stays below the lines; leaves json_stats to the file."""
 
@@ -39,6 +43,15 @@ def setup_logging(output_dir: str | Path | None) -> None:
         file = logging.FileHandler(Path(output_dir) / "stdout.log", encoding="utf-8")
         file.setFormatter(logging.Formatter(FORMAT, "%m/%d %H:%M:%S"))
         logger.addHandler(file)
+
+
+def report_error(error: BaseException, *, rank: int = 0) -> None:
+    """Prints a user's mistake as one message; one that every rank notices (`on_every_rank`) only on rank 0."""
+    if rank and getattr(error, "on_every_rank", False):
+        return
+    message = error.args[0] if isinstance(error, KeyError) else error
+    where = f" (rank {rank})" if rank else ""
+    print(f"\nError{where}: {message}", file=sys.stderr, flush=True)
 
 
 def log_json_stats(stats: dict) -> None:

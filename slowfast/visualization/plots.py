@@ -15,9 +15,7 @@ def confusion_counts(predictions: np.ndarray, labels: np.ndarray, num_classes: i
     return counts
 
 
-def confusion_matrix_figure(
-    counts: np.ndarray, names: list[str], figsize: tuple[float, float] = (8, 8)
-) -> Figure:
+def confusion_matrix_figure(counts: np.ndarray, names: list[str], figsize: tuple[float, float] = (8, 8)) -> Figure:
     """Confusion matrix [K, K] with rows normalised to the share of the true class."""
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure = Figure(figsize, layout="constrained")
@@ -33,9 +31,7 @@ def confusion_matrix_figure(
     if len(names) <= MAX_WRITTEN:
         for row, column in zip(*np.nonzero(counts), strict=True):
             color = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(
-                column, row, str(counts[row, column]), ha="center", va="center", color=color, fontsize=8
-            )
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color, fontsize=8)
     return figure
 
 

@@ -27,9 +27,7 @@ class TensorboardWriter:
             for name, value in scalars.items():
                 self.events.add_scalar(name, value, step)
 
-    def add_evaluation(
-        self, split: str, logits: np.ndarray, labels: np.ndarray, names: list[str], step: int
-    ) -> None:
+    def add_evaluation(self, split: str, logits: np.ndarray, labels: np.ndarray, names: list[str], step: int) -> None:
         """Confusion matrix and per-class histograms, as far as they are enabled, of scores [N, K] and labels [N]."""
         if self.events is None:
             return

@@ -57,8 +57,8 @@ def test_published_models_train_in_fp16_on_gpus_and_say_so_on_the_cpu():
 
 def test_learning_rates_are_scaled_by_shards_once():
     cfg = checked("NUM_SHARDS", 2, "SOLVER.BASE_LR_SCALE_NUM_SHARDS", True, "SOLVER.BASE_LR", 0.1)
-    assert cfg.SOLVER.BASE_LR == pytest.approx(0.2)
-    assert assert_and_infer_cfg(cfg).SOLVER.BASE_LR == pytest.approx(0.2)
+    assert pytest.approx(0.2) == cfg.SOLVER.BASE_LR
+    assert pytest.approx(0.2) == assert_and_infer_cfg(cfg).SOLVER.BASE_LR
 
 
 def test_relative_crops_free_the_jitter_scales():

@@ -65,8 +65,22 @@ def test_both_command_lines_of_upstream():
     assert (one.cfg_files, one.opts) == (["exp/a.yaml"], ["NUM_GPUS", "0", "SOLVER.BASE_LR", "6e-3"])
     assert (one.shards, one.init_method) == ({}, None)
     two = parse_args(
-        ["--cfg", "a.yaml", "b.yaml", "--num_shards", "2", "--shard_id", "1", "--init_method", "tcp://h:1"]
-        + ["--opts", "NUM_GPUS", "0", "DATA.MEAN", "[0, 0, 0]"]
+        [
+            "--cfg",
+            "a.yaml",
+            "b.yaml",
+            "--num_shards",
+            "2",
+            "--shard_id",
+            "1",
+            "--init_method",
+            "tcp://h:1",
+            "--opts",
+            "NUM_GPUS",
+            "0",
+            "DATA.MEAN",
+            "[0, 0, 0]",
+        ]
     )
     assert (two.cfg_files, two.opts) == (["a.yaml", "b.yaml"], ["NUM_GPUS", "0", "DATA.MEAN", "[0, 0, 0]"])
     assert (two.shards, two.init_method) == ({"NUM_SHARDS": 2, "SHARD_ID": 1}, "tcp://h:1")
@@ -81,20 +95,10 @@ def test_flags_override_the_file_only_when_given(write):
 
 
 def test_a_run_repeats_from_the_config_it_wrote(tmp_path):
-    cfg = load_config(
-        None,
-        [
-            "MODEL.MODEL_NAME",
-            "Uniformer2d_psnn_lgf",
-            "SOLVER.COSINE_END_LR",
-            "1e-6",
-            "OUTPUT_DIR",
-            str(tmp_path),
-        ]
-        + ["NUM_SHARDS", "4", "SOLVER.BASE_LR_SCALE_NUM_SHARDS", "True"],
-    )
+    options = ["MODEL.MODEL_NAME", "Uniformer2d_psnn_lgf", "SOLVER.COSINE_END_LR", "1e-6", "NUM_SHARDS", "4"]
+    cfg = load_config(None, [*options, "OUTPUT_DIR", str(tmp_path), "SOLVER.BASE_LR_SCALE_NUM_SHARDS", "True"])
     assert_and_infer_cfg(cfg)
-    assert cfg.SOLVER.BASE_LR == pytest.approx(0.4)
+    assert pytest.approx(0.4) == cfg.SOLVER.BASE_LR
     again = assert_and_infer_cfg(load_config(write_config(cfg)))
     assert again == cfg
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
@@ -109,9 +113,7 @@ def test_the_diff_shows_what_was_changed_and_nothing_else():
 
 
 def test_keys_without_effect_are_said_once_and_only_if_typed(write):
-    file = write(
-        "a.yaml", yaml.dump({"AUG": {"RE_SPLIT": False, "AA_TYPE": "rand-m7"}, "MVIT": {"DEPTH": 3}})
-    )
+    file = write("a.yaml", yaml.dump({"AUG": {"RE_SPLIT": False, "AA_TYPE": "rand-m7"}, "MVIT": {"DEPTH": 3}}))
     messages = load_config(file, ["AUG.RE_SPLIT", "True"]).messages
     assert messages == [
         "accepted, has no effect (upstream never reads them either): AUG.RE_SPLIT",
@@ -121,9 +123,7 @@ def test_keys_without_effect_are_said_once_and_only_if_typed(write):
 
 
 def test_upstreams_other_spellings_are_translated_and_said():
-    cfg = load_config(
-        None, ["SOLVER.CLIP_GRADIENT", "5.0", "MIXUP.ENABLED", "True", "DATA.DECODING_BACKEND", "decord"]
-    )
+    cfg = load_config(None, ["SOLVER.CLIP_GRADIENT", "5.0", "MIXUP.ENABLED", "True", "DATA.DECODING_BACKEND", "decord"])
     assert (cfg.SOLVER.CLIP_GRAD_L2NORM, cfg.MIXUP.ENABLE) == (5.0, True)
     assert cfg.messages[0] == "SOLVER.CLIP_GRADIENT is read as SOLVER.CLIP_GRAD_L2NORM."
     assert "decoded by PyAV" in cfg.messages[2]

@@ -52,7 +52,7 @@ def test_an_unknown_key_gets_the_nearest_names():
 
 
 def test_a_section_is_not_a_key():
-    with pytest.raises(ConfigError, match="no config key MODEL.MODEL_NAME.FOO"):
+    with pytest.raises(ConfigError, match=r"no config key MODEL\.MODEL_NAME\.FOO"):
         get_cfg().merge_from_list(["MODEL.MODEL_NAME.FOO", "1"])
 
 

@@ -160,9 +160,7 @@ def test_upstreams_names_are_presets(name, threshold, neuron, tiny_cfg):
     model = build_model(tiny_cfg("MODEL.MODEL_NAME", name, "SNN.V_THRESHOLD", None))
     assert model.lplif.v_threshold == threshold
     assert type(model.lplif).__name__ == neuron
-    by_arch = build_model(
-        tiny_cfg("MODEL.MODEL_NAME", "SlowFast", "MODEL.ARCH", name.lower(), "SNN.V_THRESHOLD", None)
-    )
+    by_arch = build_model(tiny_cfg("MODEL.MODEL_NAME", "SlowFast", "MODEL.ARCH", name.lower(), "SNN.V_THRESHOLD", None))
     assert by_arch.lplif.v_threshold == threshold
 
 

@@ -25,9 +25,7 @@ def test_per_step_applies_a_layer_to_every_frame():
 def test_firing_rates_count_every_spike_once(tiny_cfg):
     from slowfast.spiking import build_neuron
 
-    make = build_neuron(
-        tiny_cfg("SNN.NEURON", "IF", "SNN.TAU", 2.0, "SNN.V_THRESHOLD", 1.0, "SNN.SURROGATE", "atan")
-    )
+    make = build_neuron(tiny_cfg("SNN.NEURON", "IF", "SNN.TAU", 2.0, "SNN.V_THRESHOLD", 1.0, "SNN.SURROGATE", "atan"))
     model = nn.Sequential(make(), make())
     x = torch.zeros(2, 1, 4)
     x[:, :, 0] = 1.0  # one of four neurons fires at each of two steps
