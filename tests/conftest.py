@@ -32,3 +32,34 @@ def tiny_cfg():
         return cfg
 
     return make
+
+
+@pytest.fixture(scope="session")
+def motion_dir(tmp_path_factory):
+    """A small embedded data set: 16 videos to train on, 8 to validate, 8 to test, one of each class."""
+    from slowfast.datasets.motion import write_motion
+
+    return write_motion(
+        tmp_path_factory.mktemp("data") / "motion", counts={"train": 16, "val": 8, "test": 8}, workers=1
+    )
+
+
+@pytest.fixture
+def run_cfg(tiny_cfg, motion_dir, tmp_path):
+    """A function of KEY VALUE pairs: a checked config that trains two epochs of two steps on `motion_dir`."""
+    from slowfast.config import assert_and_infer_cfg
+
+    def make(*options):
+        cfg = tiny_cfg(
+            *("NUM_GPUS", 0, "LOG_PERIOD", 1, "OUTPUT_DIR", str(tmp_path / "out")),
+            *("TRAIN.DATASET", "motion", "TEST.DATASET", "motion", "DATA.PATH_TO_DATA_DIR", str(motion_dir)),
+            *("TRAIN.BATCH_SIZE", 8, "TEST.BATCH_SIZE", 12, "DATA_LOADER.NUM_WORKERS", 0),
+            *("TEST.NUM_ENSEMBLE_VIEWS", 2, "TEST.NUM_SPATIAL_CROPS", 3, "MODEL.NUM_CLASSES", 8),
+            *("TRAIN.EVAL_PERIOD", 1, "TRAIN.CHECKPOINT_PERIOD", 1, "LOG_MODEL_INFO", False),
+            *("SOLVER.OPTIMIZING_METHOD", "adamw", "SOLVER.BASE_LR", 1e-3, "SOLVER.MAX_EPOCH", 2),
+            *("DATA.DECODING_BACKEND", "decord", "UNIFORMER.DROP_DEPTH_RATE", 0.1),
+            *options,
+        )
+        return assert_and_infer_cfg(cfg)
+
+    return make

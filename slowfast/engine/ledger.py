@@ -1,5 +1,7 @@
 """The ledger of a run: all that decides its next step, on disk; and whether it may go on from there."""
 
+import math
+
 import torch
 import yaml
 from torch import nn
@@ -35,7 +37,7 @@ class Ledger:
     def __init__(self, cfg, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler):
         self.cfg, self.model, self.optimizer, self.scaler = cfg, model, optimizer, scaler
         self.folder = checkpoint_dir(cfg.OUTPUT_DIR)
-        self.best_top1_err, self.best_epoch = float("inf"), -1
+        self.best = {"top1_err": math.inf, "top5_err": math.inf, "epoch": -1}
 
     def state(self, epoch: int) -> dict:
         """The checkpoint of a finished epoch (counted from 0), in upstream's layout."""
@@ -47,7 +49,7 @@ class Ledger:
             "scaler_state": scaler,
             "scaler": scaler,  # the name the UniFormer family reads
             "cfg": self.cfg.dump(),
-            "best": {"top1_err": self.best_top1_err, "epoch": self.best_epoch},
+            "best": dict(self.best),
             "versions": {"slowfast": __version__, "torch": str(torch.__version__)},
             "world_size": get_world_size(),
         }
@@ -59,11 +61,12 @@ class Ledger:
             logger.info("Saved %s", path)
         barrier()
 
-    def record_best(self, epoch: int, top1_err: float) -> None:
-        """Keeps these weights as the best so far if their validation error is lower than any before."""
-        if top1_err >= self.best_top1_err:
+    def record_validation(self, epoch: int, top1_err: float, top5_err: float) -> None:
+        """Notes the lowest errors so far, and keeps these weights apart if their top-1 error is the lowest."""
+        self.best["top5_err"] = min(top5_err, self.best["top5_err"])
+        if top1_err >= self.best["top1_err"]:
             return
-        self.best_top1_err, self.best_epoch = top1_err, epoch
+        self.best |= {"top1_err": top1_err, "epoch": epoch}
         if is_master():
             path = save_atomically(self.state(epoch) | {"Valtop1Err": top1_err}, self.folder / BEST_NAME)
             logger.info("Best so far, saved %s", path)
@@ -87,7 +90,6 @@ class Ledger:
     def continue_from(self, path: str) -> int:
         """Goes on from another run's checkpoint with its optimizer and epoch (TRAIN.CHECKPOINT_EPOCH_RESET False)."""
         state = load_checkpoint(path)
-        self.best_top1_err, self.best_epoch = float("inf"), -1
         return self.restore(state | {"best": None}, path)
 
     def restore(self, state: dict, path: str) -> int:
@@ -103,9 +105,7 @@ class Ledger:
         scaler = state.get("scaler_state") or state.get("scaler")
         if scaler and self.scaler.is_enabled():
             self.scaler.load_state_dict(scaler)
-        best = state.get("best")
-        if best:
-            self.best_top1_err, self.best_epoch = best["top1_err"], best["epoch"]
+        self.best |= state.get("best") or {}
         if state.get("world_size", get_world_size()) != get_world_size():
             logger.warning(
                 "%s was saved by %d processes and %d go on: each sample is still seen once an epoch, but sums "

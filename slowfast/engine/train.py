@@ -54,7 +54,6 @@ def train(cfg, device: torch.device, class_names: list[str]) -> None:
             scores, stats = trainer.validate(epoch, val_loader)
             writer.add_scalars({f"Val/{key}": value for key, value in stats.items()}, epoch + 1)
             writer.add_evaluation("Val", scores.ensemble(), scores.labels, class_names, epoch + 1)
-            trainer.ledger.record_best(epoch, stats["top1_err"])
         if last or (epoch + 1) % cfg.TRAIN.CHECKPOINT_PERIOD == 0:
             trainer.ledger.save(epoch)
     writer.close()
@@ -194,7 +193,7 @@ class Trainer:
         return {key: stats[key] for key in (*keys, "lr")}
 
     def validate(self, epoch: int, loader):
-        """Scores the validation set, one view a video; returns its Scores and errors."""
+        """Scores the validation set, one view a video, and keeps the best weights; returns its Scores and errors."""
         max_epoch = self.cfg.SOLVER.MAX_EPOCH
         started = time.perf_counter()
         scores = score_views(
@@ -208,7 +207,8 @@ class Trainer:
         )
         accuracy = scores.accuracy()
         errors = {"top1_err": 100.0 - accuracy["top1_acc"], "top5_err": 100.0 - accuracy["top5_acc"]}
-        best = min(errors["top1_err"], self.ledger.best_top1_err)
+        self.ledger.record_validation(epoch, **errors)
+        best = self.ledger.best
         log_json_stats(
             {
                 "_type": "val_epoch",
@@ -216,13 +216,14 @@ class Trainer:
                 "time_diff": time.perf_counter() - started,
                 "gpu_mem": gpu_mem(),
                 "RAM": ram(),
-                "min_top1_err": best,
                 **errors,
+                "min_top1_err": best["top1_err"],
+                "min_top5_err": best["top5_err"],
             }
         )
         logger.info(
             f"val {epoch + 1}/{max_epoch}: top-1 {accuracy['top1_acc']:.2f} %, top-5 {accuracy['top5_acc']:.2f} % "
-            f"(one {self.cfg.DATA.VAL_VIEW} view a video; best top-1 {100 - best:.2f} %)"
+            f"(one {self.cfg.DATA.VAL_VIEW} view a video; best top-1 {100 - best['top1_err']:.2f} %)"
         )
         return scores, errors
 

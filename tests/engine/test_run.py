@@ -1,0 +1,193 @@
+"""Whole runs on real files: what they write, that they repeat, and that an interruption changes nothing."""
+
+import json
+import pickle
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from slowfast.config import assert_and_infer_cfg, load_config
+from slowfast.engine import launch, run
+from slowfast.utils.checkpoint import BEST_NAME, CheckpointError, load_checkpoint
+
+
+def json_stats(output: Path) -> list[dict]:
+    lines = (output / "stdout.log").read_text().splitlines()
+    return [json.loads(line.split("json_stats: ")[1]) for line in lines if "json_stats: " in line]
+
+
+def weights(output: Path, epoch: int) -> dict:
+    return load_checkpoint(output / f"checkpoints/checkpoint_epoch_{epoch:05d}.pyth")["model_state"]
+
+
+def assert_same_weights(one: dict, other: dict) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+@pytest.fixture
+def finished(run_cfg):
+    cfg = run_cfg()
+    launch(cfg, run)
+    return cfg, Path(cfg.OUTPUT_DIR)
+
+
+def test_a_run_writes_everything_a_user_looks_for(finished, motion_dir):
+    cfg, output = finished
+    stats = json_stats(output)
+    by_type = {entry.get("_type") or entry["split"]: entry for entry in stats}
+    assert by_type["train_iter"].keys() == set(
+        "_type epoch iter dt dt_data dt_net eta gpu_mem loss lr top1_err top5_err grad_norm".split()
+    )
+    assert by_type["train_epoch"].keys() == set(
+        "_type epoch dt dt_data dt_net eta gpu_mem RAM loss lr top1_err top5_err".split()
+    )
+    assert by_type["val_iter"].keys() == set("_type epoch iter eta gpu_mem time_diff top1_err top5_err".split())
+    assert by_type["val_epoch"].keys() == set(
+        "_type epoch time_diff gpu_mem RAM top1_err top5_err min_top1_err min_top5_err".split()
+    )
+    assert by_type["test_iter"].keys() == set("split cur_iter eta time_diff".split())
+    assert by_type["test_final"].keys() == {"split", "top1_acc", "top5_acc"}
+    assert re.fullmatch(r"\d+\.\d\d", by_type["test_final"]["top1_acc"])
+    assert (by_type["train_iter"]["epoch"], by_type["train_iter"]["iter"]) == ("2/2", "2/2")
+    assert re.search(
+        r"^\[\d\d/\d\d \d\d:\d\d:\d\d\]\[INFO\] logging\.py: +\d+: json_stats: \{", log_of(output), re.M
+    )
+
+    state = load_checkpoint(output / "checkpoints/checkpoint_epoch_00002.pyth")
+    assert {"epoch", "model_state", "optimizer_state", "scaler_state", "scaler", "cfg"} <= state.keys()
+    assert state["epoch"] == 1
+    assert "Valtop1Err" in load_checkpoint(output / "checkpoints" / BEST_NAME)
+
+    report = json.loads((output / "report.json").read_text())
+    assert report["top1_acc"] == pytest.approx(float(by_type["test_final"]["top1_acc"]), abs=0.005)
+    assert set(report["per_class_acc"]) == set(json.loads((motion_dir / "classes.json").read_text()))
+    assert 0 < report["firing_rate"]["mean"] < 1
+    assert report["model"]["flops_per_video"] == 6 * report["model"]["flops_per_view"] > 0
+    for file in report["files"]:
+        assert Path(file).stat().st_size > 0
+
+
+def log_of(output: Path) -> str:
+    return (output / "stdout.log").read_text()
+
+
+def test_predictions_are_in_upstreams_format_with_every_view_beside_them(finished, motion_dir):
+    _, output = finished
+    with open(output / "3x32x2x3.pkl", "rb") as file:
+        predictions = pickle.load(file)
+    assert predictions["video_preds"].shape == (8, 8)
+    assert predictions["video_preds"].dtype == torch.float32
+    assert predictions["video_labels"].dtype == torch.int64
+    labels = [int(line.split()[-1]) for line in (motion_dir / "test.csv").read_text().splitlines()]
+    assert predictions["video_labels"].tolist() == labels
+    views = np.load(output / "3x32x2x3.npz")
+    assert views["logits"].shape == (8, 6, 8)
+    assert views["valid"].all()
+    np.testing.assert_allclose(views["logits"].sum(1), predictions["video_preds"], rtol=1e-6)
+    assert len(np.unique(views["logits"][:, :, 0])) > 8  # the views of a video differ
+
+
+def test_the_same_seed_gives_the_same_run_and_its_config_repeats_it(finished, tmp_path):
+    _, output = finished
+    again = load_config(output / "config.yaml", ["OUTPUT_DIR", str(tmp_path / "again"), "DATA_LOADER.NUM_WORKERS", "2"])
+    launch(assert_and_infer_cfg(again), run)
+    assert_same_weights(weights(tmp_path / "again", 2), weights(output, 2))
+    one, other = (np.load(folder / "3x32x2x3.npz")["logits"] for folder in (output, tmp_path / "again"))
+    assert np.array_equal(one, other)
+
+
+def test_another_seed_gives_another_run(finished, run_cfg, tmp_path):
+    _, output = finished
+    other = run_cfg("RNG_SEED", 7, "OUTPUT_DIR", str(tmp_path / "other"), "TEST.ENABLE", False)
+    launch(other, run)
+    assert not torch.equal(weights(tmp_path / "other", 2)["head.weight"], weights(output, 2)["head.weight"])
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(finished, run_cfg, tmp_path):
+    _, output = finished
+    cut = tmp_path / "cut"
+    shutil.copytree(output, cut)
+    # As an interruption during the second epoch leaves it, with a torn checkpoint of a careless tool on top.
+    (cut / "checkpoints/checkpoint_epoch_00002.pyth").write_bytes(b"PK\x03\x04 torn")
+    launch(run_cfg("OUTPUT_DIR", str(cut)), run)
+    assert "Using an older one" in log_of(cut)
+    assert_same_weights(weights(cut, 2), weights(output, 2))
+    resumed = load_checkpoint(cut / "checkpoints/checkpoint_epoch_00002.pyth")
+    whole = load_checkpoint(output / "checkpoints/checkpoint_epoch_00002.pyth")
+    assert resumed["best"] == whole["best"]
+    for one, other in zip(
+        resumed["optimizer_state"]["state"].values(), whole["optimizer_state"]["state"].values(), strict=True
+    ):
+        assert torch.equal(one["exp_avg_sq"], other["exp_avg_sq"])
+
+
+def test_a_finished_run_is_not_trained_again(finished):
+    cfg, output = finished
+    before = (output / "checkpoints/checkpoint_epoch_00002.pyth").stat().st_mtime_ns
+    launch(cfg, run)
+    assert "Nothing to train" in log_of(output)
+    assert (output / "checkpoints/checkpoint_epoch_00002.pyth").stat().st_mtime_ns == before
+
+
+def test_the_best_checkpoint_survives_a_resume_with_its_metric(finished, run_cfg):
+    cfg, output = finished
+    path = output / "checkpoints/checkpoint_epoch_00002.pyth"
+    state = load_checkpoint(path)
+    torch.save(state | {"best": {"top1_err": 0.0, "epoch": 0}}, path)
+    best = (output / "checkpoints" / BEST_NAME).stat().st_mtime_ns
+    launch(run_cfg("SOLVER.MAX_EPOCH", 3, "TRAIN.RESUME_CHANGED", True, "TEST.ENABLE", False), run)
+    assert load_checkpoint(output / "checkpoints/checkpoint_epoch_00003.pyth")["best"]["top1_err"] == 0.0
+    assert (output / "checkpoints" / BEST_NAME).stat().st_mtime_ns == best
+
+
+def test_resuming_with_other_settings_is_refused_by_name(finished, run_cfg):
+    with pytest.raises(CheckpointError, match=r"SOLVER\.BASE_LR: 0\.001 then, 0\.002 now\n.*TRAIN\.RESUME_CHANGED"):
+        launch(run_cfg("SOLVER.BASE_LR", 0.002), run)
+
+
+def test_a_used_output_dir_is_refused_without_auto_resume(finished, run_cfg):
+    with pytest.raises(ValueError, match=r"already holds checkpoints.*TRAIN\.AUTO_RESUME"):
+        launch(run_cfg("TRAIN.AUTO_RESUME", False), run)
+
+
+def test_training_starts_from_another_runs_weights(finished, run_cfg, tmp_path):
+    _, output = finished
+    start = str(output / "checkpoints/checkpoint_epoch_00002.pyth")
+    common = ("TRAIN.CHECKPOINT_FILE_PATH", start, "TEST.ENABLE", False)
+    fresh = run_cfg("OUTPUT_DIR", str(tmp_path / "fresh"), "TRAIN.CHECKPOINT_EPOCH_RESET", True, *common)
+    launch(fresh, run)
+    assert "Initial weights from" in log_of(tmp_path / "fresh")
+    assert "epoch 1/2" in log_of(tmp_path / "fresh")
+    further = run_cfg("OUTPUT_DIR", str(tmp_path / "further"), "SOLVER.MAX_EPOCH", 3, *common)
+    launch(further, run)
+    assert "epoch 1/3" not in log_of(tmp_path / "further")
+    assert (tmp_path / "further/checkpoints/checkpoint_epoch_00003.pyth").exists()
+
+
+def test_other_ways_to_train_run_to_the_end(run_cfg):
+    cfg = run_cfg(
+        *("MIXUP.ENABLE", True, "MODEL.LOSS_FUNC", "soft_cross_entropy", "AUG.NUM_SAMPLE", 2, "AUG.ENABLE", True),
+        *("DATA.TRAIN_JITTER_SCALES_RELATIVE", [0.5, 1.0], "DATA.TRAIN_JITTER_ASPECT_RELATIVE", [0.75, 1.33]),
+        *("TRAIN.MIXED_PRECISION", True, "TRAIN.AMP_DTYPE", "bfloat16", "BN.USE_PRECISE_STATS", True),
+        *("SOLVER.GRADIENT_ACCUMULATION_STEPS", 2, "SOLVER.OPTIMIZING_METHOD", "sgd", "DATA.VAL_VIEW", "random"),
+        *("SOLVER.LR_POLICY", "steps_with_relative_lrs", "SOLVER.STEPS", [0, 1], "SOLVER.LRS", [1, 0.1]),
+        *("TENSORBOARD.ENABLE", True, "TENSORBOARD.CONFUSION_MATRIX.ENABLE", True, "SOLVER.CLIP_GRAD_VAL", 1.0),
+        *("TEST.TEST_BEST", True, "TEST.SAVE_RESULTS_PATH", "results.pkl", "DATA.ENSEMBLE_METHOD", "max"),
+        *("MODEL.USE_CHECKPOINT", True, "MODEL.CHECKPOINT_NUM", [1, 1, 1, 1]),
+    )
+    launch(cfg, run)
+    output = Path(cfg.OUTPUT_DIR)
+    assert list(output.glob("runs-motion/events*"))
+    with open(output / "results.pkl", "rb") as file:
+        scores, labels = pickle.load(file)
+    assert scores.shape == (8, 8)
+    assert len(labels) == 8
+    epochs = [entry for entry in json_stats(output) if entry.get("_type") == "train_epoch"]
+    assert [entry["lr"] for entry in epochs] == [0.001, 0.0001]
+    assert BEST_NAME in json.loads((output / "report.json").read_text())["weights"]
