@@ -16,8 +16,10 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+PYAV = int(av.__version__.split(".")[0])
 # Metadata that is not UTF-8 (HMDB51) stops av.open, unless told so; PyAV 19 never reads it strictly.
-OPEN_OPTIONS = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "ignore"}
+OPEN_OPTIONS = {} if PYAV >= 19 else {"metadata_errors": "ignore"}
+REFORMAT_OPTIONS = {"threads": 1} if PYAV >= 17 else {}
 # Decoders that obey a `skip_frame` that changes between packets; dav1d reads it once.
 SKIPPING_CODECS = ("h264", "hevc")
 # One for the process: its conversion tables are kept from frame to frame.
@@ -152,7 +154,7 @@ def decode_from_start(path: str, wanted: np.ndarray, threads: int) -> dict[int, 
 
 def to_rgb(frame: av.VideoFrame) -> np.ndarray:
     """A decoded frame as uint8 [H, W, 3], turned as its display matrix says."""
-    image = REFORMATTER.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    image = REFORMATTER.reformat(frame, format="rgb24", **REFORMAT_OPTIONS).to_ndarray()
     quarter_turns = round(frame.rotation / 90)  # counter-clockwise, as np.rot90 counts
     return np.rot90(image, quarter_turns) if quarter_turns else image
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from slowfast.utils.distributed import get_world_size
 
@@ -27,6 +27,22 @@ def frozen_statistics() -> Iterator[None]:
         yield
     finally:
         _updates_statistics.reset(token)
+
+
+class AllReduceSum(torch.autograd.Function):
+    """Sum over all ranks; every rank's loss depends on it, so the gradient is summed over them too."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        total = grad.clone()
+        dist.all_reduce(total)
+        return total
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -58,10 +74,10 @@ class BatchNorm(nn.BatchNorm2d):
         shape = [1, -1] + [1] * (x.dim() - 2)
         values = x.float()
         count = x.new_tensor([x.numel() // x.shape[1]], dtype=torch.float32)
-        totals = all_reduce(torch.cat([values.sum(dims), count]))
+        totals = AllReduceSum.apply(torch.cat([values.sum(dims), count]))
         mean, count = totals[:-1] / totals[-1], totals[-1]
         centered = values - mean.view(shape)
-        var = all_reduce(centered.square().sum(dims)) / count
+        var = AllReduceSum.apply(centered.square().sum(dims)) / count
         if _updates_statistics.get():
             with torch.no_grad():
                 self.num_batches_tracked.add_(1)

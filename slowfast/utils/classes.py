@@ -1,5 +1,6 @@
 """Names of the classes, for tables and figures."""
 
+import difflib
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ def load_class_names(path: str | Path, num_classes: int, *, fallback: Path | Non
     """Class names by label from json {name: label}; "" takes `fallback`/classes.json if it is there, else numbers.
 
     Raises:
-        ValueError: the file is missing, not such a json, or its labels are not distinct ones of 0 .. num_classes - 1.
+        ValueError: the file is missing, not such a json, or its labels are not 0 .. num_classes - 1, each once.
     """
     if not path:
         beside = fallback / "classes.json" if fallback is not None else None
@@ -16,42 +17,65 @@ def load_class_names(path: str | Path, num_classes: int, *, fallback: Path | Non
             return [str(label) for label in range(num_classes)]
         path = beside
     try:
-        labels = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(
-            f"Cannot read class names {path}: {error.strerror}. Check TENSORBOARD.CLASS_NAMES_PATH."
-        ) from error
+        labels = json.loads(read_text(path, "class names", "TENSORBOARD.CLASS_NAMES_PATH"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}:{error.lineno}: not valid json: {error.msg}.") from error
-    if not isinstance(labels, dict) or not all(isinstance(label, int) for label in labels.values()):
+    # type() and not isinstance(): true and false are ints to Python.
+    if not isinstance(labels, dict) or not all(type(label) is int for label in labels.values()):
         raise ValueError(f"{path}: class names are a json object {{name: label}} with whole labels.")
-    names = [str(label) for label in range(num_classes)]
-    taken: dict[int, str] = {}
+    names: dict[int, str] = {}
     for name, label in labels.items():
-        if not 0 <= label < num_classes or label in taken:
-            why = f"is {taken[label]!r} too" if label in taken else f"is not one of 0 .. {num_classes - 1}"
+        if not 0 <= label < num_classes or label in names:
+            why = f"is {names[label]!r} too" if label in names else f"is not one of 0 .. {num_classes - 1}"
             raise ValueError(f"{path}: label {label} of {name!r} {why}. Correct it or MODEL.NUM_CLASSES.")
-        taken[label] = names[label] = name
-    return names
+        names[label] = name
+    missing = [label for label in range(num_classes) if label not in names]
+    if missing:
+        some = ", ".join(map(str, missing[:5])) + ", ..." * (len(missing) > 5)
+        raise ValueError(
+            f"{path}: {len(missing)} of {num_classes} labels have no name: {some}. "
+            "Add them or correct MODEL.NUM_CLASSES."
+        )
+    return [names[label] for label in range(num_classes)]
 
 
 def read_subset(path: str | Path, names: list[str]) -> list[int]:
-    """Labels of the classes a text file names, one a line; "" means all.
+    """Labels of the classes a text file names, one a line, in its order; "" means all.
 
     Raises:
-        ValueError: file missing, or a line that names no class (file:line).
+        ValueError: file missing, a line that names no class or one named before (file:line), or no line at all.
     """
     if not path:
         return list(range(len(names)))
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ValueError(f"Cannot read class subset {path}: {error.strerror}.") from error
-    labels = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
+    text = read_text(path, "class subset", "TENSORBOARD.CONFUSION_MATRIX.SUBSET_PATH and .HISTOGRAM.SUBSET_PATH")
+    labels_by_name = {name: label for label, name in enumerate(names)}
+    labels: list[int] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        name = line.strip()
+        if not name:
             continue
-        if line.strip() not in names:
-            raise ValueError(f"{path}:{number}: there is no class {line.strip()!r}.")
-        labels.append(names.index(line.strip()))
+        if name not in labels_by_name:
+            raise ValueError(f"{path}:{number}: there is no class {name!r}.{nearest(name, names)}")
+        if labels_by_name[name] in labels:
+            raise ValueError(f"{path}:{number}: class {name!r} is named a second time. Remove the line.")
+        labels.append(labels_by_name[name])
+    if not labels:
+        raise ValueError(f"{path}: names no class. Write one class name a line, or leave the path empty for all.")
     return labels
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """A sentence with the class whose name is most like `name`, upper case or not; if none is, how names look."""
+    by_lower = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return f" Did you mean {by_lower[near[0]]!r}?" if near else f" Classes are named like {names[0]!r}."
+
+
+def read_text(path: str | Path, what: str, keys: str) -> str:
+    """A small text file of the user's, with or without the byte order mark of Windows editors."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"Cannot read {what} {path}: {error.strerror}. Check {keys}.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"Cannot read {what} {path}: it is not UTF-8 text. Check {keys}.") from error
