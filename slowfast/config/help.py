@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent
 
 
 def readers() -> dict[str, list[str]]:
-    """Key -> the package's files whose code reads `cfg.KEY`, found in the sources."""
+    """Key -> the package's files whose code reads it from `cfg`, found in the sources."""
     found: dict[str, list[str]] = {}
     for file in sorted(PACKAGE.rglob("*.py")):
         for key in sorted(set(READ.findall(file.read_text(encoding="utf-8")))):

@@ -6,10 +6,12 @@ from pathlib import Path
 
 
 def load_class_names(path: str | Path, num_classes: int, *, fallback: Path | None = None) -> list[str]:
-    """Class names by label from json {name: label}; "" takes `fallback`/classes.json if it is there, else numbers.
+    """Class names by label from json {name: label}; "" takes `fallback`/classes.json if it is there.
+
+    A label without a name goes by its number.
 
     Raises:
-        ValueError: the file is missing, not such a json, or its labels are not 0 .. num_classes - 1, each once.
+        ValueError: the file is missing, not such a json, or its labels are not distinct ones of 0 .. num_classes - 1.
     """
     if not path:
         beside = fallback / "classes.json" if fallback is not None else None
@@ -29,14 +31,7 @@ def load_class_names(path: str | Path, num_classes: int, *, fallback: Path | Non
             why = f"is {names[label]!r} too" if label in names else f"is not one of 0 .. {num_classes - 1}"
             raise ValueError(f"{path}: label {label} of {name!r} {why}. Correct it or MODEL.NUM_CLASSES.")
         names[label] = name
-    missing = [label for label in range(num_classes) if label not in names]
-    if missing:
-        some = ", ".join(map(str, missing[:5])) + ", ..." * (len(missing) > 5)
-        raise ValueError(
-            f"{path}: {len(missing)} of {num_classes} labels have no name: {some}. "
-            "Add them or correct MODEL.NUM_CLASSES."
-        )
-    return [names[label] for label in range(num_classes)]
+    return [names.get(label, str(label)) for label in range(num_classes)]
 
 
 def read_subset(path: str | Path, names: list[str]) -> list[int]:
