@@ -1,5 +1,6 @@
 """What every video data set shares: entries of a list, views, one random generator a sample, broken videos."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from slowfast.datasets.decoder import VideoError
 from slowfast.datasets.lists import Entry
-from slowfast.datasets.sampling import split_view
+from slowfast.datasets.sampling import random_start, split_view, view_start
 from slowfast.datasets.transform import crop_clip, jittered_box, resized_box, uniform_box
 from slowfast.utils.logging import logger
 
@@ -91,17 +92,30 @@ class VideoDataset(torch.utils.data.Dataset):
         label = self.entries[video].label
         return [Sample(self.crop(frames, crop, rng), label, video, view, True) for _ in range(self.copies)]
 
+    def dense_start(self, video_length: int, length: float, clip: int, rng: np.random.Generator | None) -> float:
+        """Where a dense clip starts: anywhere (`rng`), in the middle (val), or as clip `clip` of a test video."""
+        if rng is not None:
+            return random_start(video_length, length, rng)
+        if self.split == "val":
+            return view_start(video_length, length, 0, 1, offset=True)
+        return view_start(video_length, length, clip, self.num_clips, offset=self.offset_sampling)
+
     def readable_clip(self, video: int, rng: np.random.Generator) -> tuple[int, np.ndarray]:
         """A training video and a random clip of it; one that cannot be read gives way to a random other."""
-        for _ in range(MAX_REPLACEMENTS):
+        for candidate in self.candidates(video, rng):
             try:
-                return video, self.read_clip(self.entries[video], 0, rng)
+                return candidate, self.read_clip(self.entries[candidate], 0, rng)
             except VideoError as error:
-                other = int(rng.integers(self.num_videos))
-                where = f"{self.list_path}:{self.entries[video].line}"
-                logger.error("%s: %s. Row %d of the list takes its place this time.", where, error, other)
-                video = other
-        raise error_after_replacements(self.list_path)
+                # An error, for other ranks than the first report nothing less.
+                line = self.entries[candidate].line
+                logger.error("%s:%d: %s. Another video takes its place this time.", self.list_path, line, error)
+        raise VideoError(str(self.list_path), "too many of its videos cannot be read; check DATA.PATH_PREFIX and files")
+
+    def candidates(self, video: int, rng: np.random.Generator) -> Iterator[int]:
+        """The video, then up to MAX_REPLACEMENTS different others at random."""
+        yield video
+        others = rng.choice(self.num_videos - 1, min(MAX_REPLACEMENTS, self.num_videos - 1), replace=False)
+        yield from (others + (others >= video)).tolist()
 
     def crop(self, frames: np.ndarray, crop: int, rng: np.random.Generator) -> Tensor:
         """Frames [T, H, W, C] -> clip [C, T, size, size]: the view's crop, or a random one."""
@@ -117,10 +131,3 @@ class VideoDataset(torch.utils.data.Dataset):
     def unreadable(self, video: int, view: int) -> Sample:
         clip = torch.zeros(3, self.num_frames, self.crop_size, self.crop_size, dtype=torch.uint8)
         return Sample(clip, self.entries[video].label, video, view, False)
-
-
-def error_after_replacements(list_path: Path) -> VideoError:
-    return VideoError(
-        str(list_path),
-        f"{MAX_REPLACEMENTS} training videos in a row cannot be read; check DATA.PATH_PREFIX and files",
-    )

@@ -33,9 +33,12 @@ def build_dataset(cfg, split: str) -> VideoDataset:
     return DATASET_REGISTRY.get(name)(cfg, split)
 
 
-def build_loader(cfg, split: str) -> DataLoader:
-    """This rank's batches of a split; `loader.batch_sampler.set_epoch` chooses the epoch."""
-    dataset = build_dataset(cfg, split)
+def build_loader(cfg, split: str, dataset: VideoDataset | None = None) -> DataLoader:
+    """This rank's batches of a split (of `dataset` if it is there already).
+
+    `loader.batch_sampler.set_epoch` chooses the epoch.
+    """
+    dataset = dataset or build_dataset(cfg, split)
     total = cfg.TEST.BATCH_SIZE if split == "test" else cfg.TRAIN.BATCH_SIZE
     sampler = EpochBatchSampler(
         len(dataset),
@@ -52,6 +55,8 @@ def build_loader(cfg, split: str) -> DataLoader:
         collate_fn=collate,
         num_workers=workers,
         worker_init_fn=limit_threads,
+        # Its own, so that an iteration draws nothing from the run's: samples are seeded one by one.
+        generator=torch.Generator().manual_seed(cfg.RNG_SEED),
         persistent_workers=workers > 0,
         pin_memory=cfg.DATA_LOADER.PIN_MEMORY and cfg.NUM_GPUS > 0,
     )
@@ -98,7 +103,7 @@ def warn_equal_lists(cfg) -> str | None:
     if not (cfg.TRAIN.ENABLE and cfg.TEST.ENABLE):
         return None
     val, test = (build_dataset(cfg, split) for split in ("val", "test"))
-    if [entry[:2] for entry in val.entries] != [entry[:2] for entry in test.entries]:
+    if {entry[:2] for entry in val.entries} != {entry[:2] for entry in test.entries}:
         return None
     return (
         f"{val.list_path} and {test.list_path} list the same videos: the best validated checkpoint is chosen on the "

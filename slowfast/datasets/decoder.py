@@ -6,6 +6,7 @@ starts at the keyframe before the first wanted frame and frames are told by thei
 frames are counted from the start: slower, and right by definition.
 """
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +23,6 @@ OPEN_OPTIONS = {} if PYAV >= 19 else {"metadata_errors": "ignore"}
 REFORMAT_OPTIONS = {"threads": 1} if PYAV >= 17 else {}
 # Decoders that obey a `skip_frame` that changes between packets; dav1d reads it once.
 SKIPPING_CODECS = ("h264", "hevc")
-# One for the process: its conversion tables are kept from frame to frame.
-REFORMATTER = VideoReformatter()
 
 
 class VideoError(ValueError):
@@ -94,17 +93,20 @@ def decode_from_keyframe(path: str, index: Index, wanted: np.ndarray, threads: i
     times, images = index.timestamps, {}
     number_of = {int(times[number]): number for number in wanted.tolist()}
     keyframe = int(index.keyframes[np.searchsorted(index.keyframes, times[wanted[0]], side="right") - 1])
+    reformatter = VideoReformatter()
     with open_video(path, threads) as (container, stream):
         try:
             if keyframe > times[0]:
                 container.seek(keyframe, stream=stream, backward=True, any_frame=False)
             previous = None
             for frame in decode_wanted(container, stream, keyframe, number_of):
-                if previous is not None and frame.pts <= previous:
-                    return {}  # the container hides that frames are reordered
+                is_reordered = previous is not None and frame.pts <= previous  # and the container hides it
+                # What is concealed in a corrupt frame depends on which others were decoded.
+                if is_reordered or frame.is_corrupt:
+                    return {}
                 previous = frame.pts
                 if frame.pts in number_of:
-                    images[number_of[frame.pts]] = to_rgb(frame)
+                    images[number_of[frame.pts]] = to_rgb(frame, reformatter)
                     if len(images) == len(wanted):
                         break
         except (av.FFmpegError, ValueError):
@@ -139,11 +141,12 @@ def decode_from_start(path: str, wanted: np.ndarray, threads: int) -> dict[int, 
         VideoError: the video is damaged or ends before the last of them.
     """
     left, images, count = set(wanted.tolist()), {}, 0
+    reformatter = VideoReformatter()
     with open_video(path, threads) as (container, stream):
         try:
             for frame in container.decode(stream):
                 if count in left:
-                    images[count] = to_rgb(frame)
+                    images[count] = to_rgb(frame, reformatter)
                 count += 1
                 if len(images) == len(left):
                     return images
@@ -152,11 +155,23 @@ def decode_from_start(path: str, wanted: np.ndarray, threads: int) -> dict[int, 
     raise VideoError(path, "it ends before the frames its index promises", count)
 
 
-def to_rgb(frame: av.VideoFrame) -> np.ndarray:
-    """A decoded frame as uint8 [H, W, 3], turned as its display matrix says."""
-    image = REFORMATTER.reformat(frame, format="rgb24", **REFORMAT_OPTIONS).to_ndarray()
-    quarter_turns = round(frame.rotation / 90)  # counter-clockwise, as np.rot90 counts
-    return np.rot90(image, quarter_turns) if quarter_turns else image
+def to_rgb(frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
+    """A decoded frame as uint8 [H, W, 3], turned as its display matrix says.
+
+    A reformatter serves one video: before PyAV 17 it carries the colour range of one over to the next.
+    """
+    image = reformatter.reformat(frame, format="rgb24", **REFORMAT_OPTIONS).to_ndarray()
+    turns = quarter_turns(frame)
+    return np.rot90(image, turns) if turns else image
+
+
+def quarter_turns(frame: av.VideoFrame) -> int:
+    """Counter-clockwise quarter turns of a frame's display matrix (`frame.rotation`, which PyAV 14 has not)."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return 0
+    x, y = np.frombuffer(matrix, np.int32)[:2].tolist()  # its first row, scaled by 2 ** 16
+    return round(-math.degrees(math.atan2(y, x)) / 90)
 
 
 @contextmanager

@@ -9,14 +9,7 @@ from slowfast.datasets.base import VideoDataset
 from slowfast.datasets.decoder import VideoError
 from slowfast.datasets.lists import Entry, read_frame_list
 from slowfast.datasets.registry import DATASET_REGISTRY
-from slowfast.datasets.sampling import (
-    clip_length,
-    dense_indices,
-    random_start,
-    segment_indices_random,
-    segment_indices_view,
-    view_start,
-)
+from slowfast.datasets.sampling import clip_length, dense_indices, segment_indices_random, segment_indices_view
 
 
 class FrameFolders(VideoDataset):
@@ -26,11 +19,15 @@ class FrameFolders(VideoDataset):
 
     def __init__(self, cfg, split: str):
         self.image_template = cfg.DATA.IMAGE_TEMPLATE
+        if fill(self.image_template, 1, "DATA.IMAGE_TEMPLATE") == self.image_template.format(2):
+            raise ValueError(
+                f"DATA.IMAGE_TEMPLATE {self.image_template!r} has no place for the frame's number, {{:05d}}."
+            )
         super().__init__(cfg, split)
 
     def find_list(self, cfg) -> Path:
         name = self.split_names[("train", "val", "test").index(self.split)]
-        return Path(cfg.DATA.PATH_TO_DATA_DIR) / cfg.DATA.LABEL_PATH_TEMPLATE.format(name)
+        return Path(cfg.DATA.PATH_TO_DATA_DIR) / fill(cfg.DATA.LABEL_PATH_TEMPLATE, name, "DATA.LABEL_PATH_TEMPLATE")
 
     def read_entries(self, cfg) -> list[Entry]:
         return read_frame_list(self.list_path, prefix=cfg.DATA.PATH_PREFIX, num_classes=cfg.MODEL.NUM_CLASSES)
@@ -40,7 +37,10 @@ class FrameFolders(VideoDataset):
         raise NotImplementedError
 
     def read_clip(self, entry: Entry, clip: int, rng: np.random.Generator | None) -> np.ndarray:
-        return np.stack([self.read_image(entry, i) for i in self.indices(entry.num_frames, clip, rng)])
+        images = [self.read_image(entry, i) for i in self.indices(entry.num_frames, clip, rng)]
+        if len({image.shape for image in images}) > 1:
+            raise VideoError(entry.path, "its images have different sizes")
+        return np.stack(images)
 
     def read_image(self, entry: Entry, index: int) -> np.ndarray:
         """Image `index` (from 0) as uint8 RGB [H, W, 3]."""
@@ -56,6 +56,15 @@ class FrameFolders(VideoDataset):
     def check(self, entry: Entry) -> None:
         self.read_image(entry, 0)
         self.read_image(entry, entry.num_frames - 1)
+
+
+def fill(template: str, value: int | str, key: str) -> str:
+    try:
+        return template.format(value)
+    except (ValueError, IndexError, KeyError) as error:
+        raise ValueError(
+            f"{key} {template!r} is not a name with one place in braces such as {{:05d}}: {error}."
+        ) from error
 
 
 @DATASET_REGISTRY.register(name="sth")
@@ -76,8 +85,5 @@ class HMDBFrames(FrameFolders):
 
     def indices(self, length: int, clip: int, rng: np.random.Generator | None) -> np.ndarray:
         span = clip_length(self.num_frames, self.sampling_rate)
-        if rng is not None:
-            start = random_start(length, span, rng)
-        else:
-            start = view_start(length, span, clip, self.num_clips, offset=self.offset_sampling)
+        start = self.dense_start(length, span, clip, rng)
         return dense_indices(start, span, self.num_frames, length)

@@ -8,7 +8,7 @@ from slowfast.datasets.base import VideoDataset
 from slowfast.datasets.decoder import probe, read_frames
 from slowfast.datasets.lists import Entry, read_video_list
 from slowfast.datasets.registry import DATASET_REGISTRY
-from slowfast.datasets.sampling import clip_length, dense_indices, random_start, view_start
+from slowfast.datasets.sampling import clip_length, dense_indices
 
 
 @DATASET_REGISTRY.register(name="kinetics")
@@ -36,12 +36,7 @@ class Kinetics(VideoDataset):
         info = probe(entry.path)
         fps = info.fps if self.target_fps else None
         length = clip_length(self.num_frames, self.sampling_rate, fps, self.target_fps or 0)
-        if rng is not None:
-            start = random_start(info.num_frames, length, rng)
-        elif self.split == "val":
-            start = max(info.num_frames - length, 0.0) // 2
-        else:
-            start = view_start(info.num_frames, length, clip, self.num_clips, offset=self.offset_sampling)
+        start = self.dense_start(info.num_frames, length, clip, rng)
         indices = dense_indices(start, length, self.num_frames, info.num_frames)
         return read_frames(entry.path, indices, threads=self.threads)
 

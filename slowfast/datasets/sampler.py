@@ -8,9 +8,10 @@ import numpy as np
 class EpochBatchSampler:
     """Batches of (epoch, index) for one rank.
 
-    The epoch's order (shuffled from (seed, epoch), or as it stands) is cut into global batches whose sizes differ
-    by at most one, and each of these into the ranks' shares, again by at most one. The global batches are the
-    same at any world size.
+    Shuffled (training): the epoch's order, drawn from (seed, epoch), is cut into global batches whose sizes differ
+    by at most one, and each of these into the ranks' shares, again by at most one. The global batches are the same
+    at any world size. Not shuffled (val, test): a rank has one piece of the list, cut into batches; ranks may have
+    different numbers of them, or none.
     """
 
     def __init__(
@@ -28,11 +29,19 @@ class EpochBatchSampler:
         Raises:
             ValueError: a shuffled (training) epoch would leave a rank without a sample in some step.
         """
-        self.num_items, self.rank, self.world_size = num_items, rank, world_size
+        self.num_items, self.batch_size = num_items, batch_size
+        self.rank, self.world_size = rank, world_size
         self.shuffle, self.seed, self.epoch = shuffle, seed, 0
-        self.steps = -(-num_items // (batch_size * world_size))
-        if shuffle and num_items // self.steps < world_size:
-            raise ValueError(f"{num_items} training videos do not give each of {world_size} processes one a step.")
+        if shuffle:
+            self.steps = -(-num_items // (batch_size * world_size))
+            if num_items // self.steps < world_size:
+                raise ValueError(
+                    f"{num_items} training videos in {self.steps} steps do not give each of {world_size} processes one "
+                    "a step. Use fewer processes (NUM_GPUS), list more videos or raise TRAIN.BATCH_SIZE."
+                )
+        else:
+            self.first, self.last = (num_items * part // world_size for part in (rank, rank + 1))
+            self.steps = -(-(self.last - self.first) // batch_size)
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -41,13 +50,18 @@ class EpochBatchSampler:
         return self.steps
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.arange(self.num_items)
-        if self.shuffle:
-            order = np.random.default_rng((self.seed, self.epoch)).permutation(order)
-        for batch in np.array_split(order, self.steps):
-            share = np.array_split(batch, self.world_size)[self.rank]
+        for share in self.shuffled_shares() if self.shuffle else self.shares_in_order():
             yield [(self.epoch, int(index)) for index in share]
 
+    def shuffled_shares(self) -> Iterator[np.ndarray]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_items)
+        for batch in np.array_split(order, self.steps):
+            yield np.array_split(batch, self.world_size)[self.rank]
+
+    def shares_in_order(self) -> Iterator[range]:
+        for start in range(self.first, self.last, self.batch_size):
+            yield range(start, min(start + self.batch_size, self.last))
+
     def global_size(self, step: int) -> int:
-        """Samples of all ranks in a step."""
+        """Samples of all ranks in a training step."""
         return self.num_items // self.steps + (step < self.num_items % self.steps)
