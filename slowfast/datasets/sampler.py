@@ -40,7 +40,7 @@ class EpochBatchSampler:
                     "a step. Use fewer processes (NUM_GPUS), list more videos or raise TRAIN.BATCH_SIZE."
                 )
         else:
-            self.first, self.last = (num_items * part // world_size for part in (rank, rank + 1))
+            self.first, self.last = (-(-num_items * part // world_size) for part in (rank, rank + 1))
             self.steps = -(-(self.last - self.first) // batch_size)
 
     def set_epoch(self, epoch: int) -> None:
