@@ -1,7 +1,6 @@
 """One process of a run: announce the configuration, check everything, train, test."""
 
 import time
-from pathlib import Path
 
 import torch
 
@@ -25,7 +24,7 @@ def run(cfg, device: torch.device) -> None:
         logger.info("Whole configuration: %s", write_config(cfg))
     preflight(cfg)
     class_names = load_class_names(
-        cfg.TENSORBOARD.CLASS_NAMES_PATH, cfg.MODEL.NUM_CLASSES, fallback=Path(cfg.DATA.PATH_TO_DATA_DIR)
+        cfg.TENSORBOARD.CLASS_NAMES_PATH, cfg.MODEL.NUM_CLASSES, data_dir=cfg.DATA.PATH_TO_DATA_DIR
     )
     train_seconds = None
     if cfg.TRAIN.ENABLE:

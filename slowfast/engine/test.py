@@ -23,6 +23,7 @@ from slowfast.visualization import TensorboardWriter, save_confusion_matrix
 
 def test(cfg, device: torch.device, class_names: list[str], train_seconds: float | None = None) -> None:
     """Scores TEST.NUM_ENSEMBLE_VIEWS clips x TEST.NUM_SPATIAL_CROPS crops of every test video and reports."""
+    writer = TensorboardWriter(cfg)
     model = build_model(cfg).to(device)
     weights = test_weights(cfg)
     logger.info("Testing %s", load_weights(model, weights))
@@ -53,12 +54,11 @@ def test(cfg, device: torch.device, class_names: list[str], train_seconds: float
         }
     )
     predictions = write_predictions(cfg, scores)
-    writer = TensorboardWriter(cfg)
-    ensembled = scores.ensemble(cfg.DATA.ENSEMBLE_METHOD)
-    writer.add_evaluation("Test", ensembled, scores.labels, class_names, 0)
+    readable = scores.readable(cfg.DATA.ENSEMBLE_METHOD)
+    writer.add_evaluation("Test", *readable, class_names, 0)
     writer.close()
     matrix = Path(cfg.OUTPUT_DIR) / "confusion_matrix.png"
-    save_confusion_matrix(matrix, ensembled, scores.labels, class_names)
+    save_confusion_matrix(matrix, *readable, class_names)
     side = cfg.DATA.TEST_CROP_SIZE
     write_report(
         Path(cfg.OUTPUT_DIR),

@@ -53,7 +53,7 @@ def train(cfg, device: torch.device, class_names: list[str]) -> None:
                 trainer.update_precise_statistics(epoch, train_loader)
             scores, stats = trainer.validate(epoch, val_loader)
             writer.add_scalars({f"Val/{key}": value for key, value in stats.items()}, epoch + 1)
-            writer.add_evaluation("Val", scores.ensemble(), scores.labels, class_names, epoch + 1)
+            writer.add_evaluation("Val", *scores.readable(), class_names, epoch + 1)
         if last or (epoch + 1) % cfg.TRAIN.CHECKPOINT_PERIOD == 0:
             trainer.ledger.save(epoch)
     writer.close()

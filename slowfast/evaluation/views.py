@@ -31,6 +31,11 @@ class Scores:
         scores[~self.valid.any(1)] = 0.0
         return scores.astype(np.float32)
 
+    def readable(self, method: str = "sum") -> tuple[np.ndarray, np.ndarray]:
+        """Ensembled scores [V', K] and labels [V'] of the videos with at least one readable view."""
+        readable = self.valid.any(1)
+        return self.ensemble(method)[readable], self.labels[readable]
+
     def accuracy(self, method: str = "sum") -> dict:
         """Percent of videos right at 1 and 5, and per class; a video without a readable view is wrong."""
         ranks = label_ranks(self.ensemble(method), self.labels)

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 
-def load_class_names(path: str | Path, num_classes: int, *, fallback: Path | None = None) -> list[str]:
-    """Class names by label from json {name: label}; "" takes `fallback`/classes.json if it is there.
+def load_class_names(path: str | Path, num_classes: int, *, data_dir: str | Path = "") -> list[str]:
+    """Class names by label from json {name: label}; "" takes `data_dir`/classes.json if it is there.
 
     A label without a name goes by its number.
 
@@ -14,7 +14,7 @@ def load_class_names(path: str | Path, num_classes: int, *, fallback: Path | Non
         ValueError: the file is missing, not such a json, or its labels are not distinct ones of 0 .. num_classes - 1.
     """
     if not path:
-        beside = fallback / "classes.json" if fallback is not None else None
+        beside = Path(data_dir) / "classes.json" if data_dir else None
         if beside is None or not beside.is_file():
             return [str(label) for label in range(num_classes)]
         path = beside

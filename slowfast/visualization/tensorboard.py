@@ -24,7 +24,7 @@ class TensorboardWriter:
         if not (cfg.TENSORBOARD.ENABLE and is_master()):
             return
         names = load_class_names(
-            cfg.TENSORBOARD.CLASS_NAMES_PATH, cfg.MODEL.NUM_CLASSES, fallback=Path(cfg.DATA.PATH_TO_DATA_DIR)
+            cfg.TENSORBOARD.CLASS_NAMES_PATH, cfg.MODEL.NUM_CLASSES, data_dir=cfg.DATA.PATH_TO_DATA_DIR
         )
         self.matrix_classes = self.histogram_classes = []
         if cfg.TENSORBOARD.CONFUSION_MATRIX.ENABLE:

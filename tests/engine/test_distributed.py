@@ -67,7 +67,9 @@ def test_two_gloo_processes_equal_one_with_twice_the_batch(run_cfg, options, tmp
     name = "checkpoints/checkpoint_epoch_00002.pyth"
     expected, found = (load_checkpoint(folder / name)["model_state"] for folder in (one, two))
     for key in expected:
-        torch.testing.assert_close(found[key], expected[key], rtol=1e-3, atol=1e-4, msg=lambda m, key=key: f"{key}: {m}")
+        torch.testing.assert_close(
+            found[key], expected[key], rtol=1e-3, atol=1e-4, msg=lambda m, key=key: f"{key}: {m}"
+        )
     views = [np.load(folder / "3x32x2x3.npz") for folder in (one, two)]
     assert np.array_equal(views[0]["labels"], views[1]["labels"])
     np.testing.assert_allclose(views[0]["logits"], views[1]["logits"], atol=1e-3)
@@ -75,7 +77,15 @@ def test_two_gloo_processes_equal_one_with_twice_the_batch(run_cfg, options, tmp
 
 def test_torchruns_environment_decides(run_cfg, options, tmp_path):
     config = write_config(run_cfg(*options, "TRAIN.ENABLE", True, "SOLVER.MAX_EPOCH", 1))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "--master_port",
+        str(free_port()),
+    ]
     (output,) = run_together([[*command, str(RUN_NET), "--cfg", str(config)]])
     assert "2 processes: rank 0" in output
     assert "Effective batch 12 clips" in output
@@ -83,7 +93,9 @@ def test_torchruns_environment_decides(run_cfg, options, tmp_path):
 
 def test_a_mistake_stops_every_process_with_one_message(run_cfg, options, tmp_path):
     (tmp_path / "data").mkdir()
-    config = write_config(run_cfg(*options, "TRAIN.DATASET", "kinetics", "DATA.PATH_TO_DATA_DIR", str(tmp_path / "data")))
+    config = write_config(
+        run_cfg(*options, "TRAIN.DATASET", "kinetics", "DATA.PATH_TO_DATA_DIR", str(tmp_path / "data"))
+    )
     where = f"tcp://localhost:{free_port()}"
     processes = [
         subprocess.Popen(

@@ -55,9 +55,7 @@ def test_a_run_writes_everything_a_user_looks_for(finished, motion_dir):
     assert by_type["test_final"].keys() == {"split", "top1_acc", "top5_acc"}
     assert re.fullmatch(r"\d+\.\d\d", by_type["test_final"]["top1_acc"])
     assert (by_type["train_iter"]["epoch"], by_type["train_iter"]["iter"]) == ("2/2", "2/2")
-    assert re.search(
-        r"^\[\d\d/\d\d \d\d:\d\d:\d\d\]\[INFO\] logging\.py: +\d+: json_stats: \{", log_of(output), re.M
-    )
+    assert re.search(r"^\[\d\d/\d\d \d\d:\d\d:\d\d\]\[INFO\] logging\.py: +\d+: json_stats: \{", log_of(output), re.M)
 
     state = load_checkpoint(output / "checkpoints/checkpoint_epoch_00002.pyth")
     assert {"epoch", "model_state", "optimizer_state", "scaler_state", "scaler", "cfg"} <= state.keys()

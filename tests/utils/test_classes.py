@@ -28,14 +28,14 @@ def test_names_come_in_the_order_of_their_labels(write):
 
 def test_without_a_path_names_are_beside_the_lists_or_numbers(tmp_path):
     assert load_class_names("", 2) == ["0", "1"]
-    assert load_class_names("", 2, fallback=tmp_path) == ["0", "1"]
+    assert load_class_names("", 2, data_dir=tmp_path) == ["0", "1"]
     (tmp_path / "classes.json").write_text('{"walk": 0, "run": 1}')
-    assert load_class_names("", 2, fallback=tmp_path) == ["walk", "run"]
+    assert load_class_names("", 2, data_dir=tmp_path) == ["walk", "run"]
 
 
 def test_a_named_file_goes_before_the_one_beside_the_lists(write, tmp_path):
     (tmp_path / "classes.json").write_text('{"walk": 0, "run": 1}')
-    assert load_class_names(write('{"a": 0, "b": 1}'), 2, fallback=tmp_path) == ["a", "b"]
+    assert load_class_names(write('{"a": 0, "b": 1}'), 2, data_dir=tmp_path) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
