@@ -23,9 +23,9 @@ def checkpoint_dir(output_dir: str | Path) -> Path:
 def save_atomically(state: dict, path: str | Path) -> Path:
     """`torch.save` that leaves either the old file or the whole new one, whenever the process dies."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(aside, "wb") as file:
             torch.save(state, file)
             file.flush()
@@ -35,7 +35,8 @@ def save_atomically(state: dict, path: str | Path) -> Path:
     except OSError as error:
         raise CheckpointError(f"Could not write {path}: {error}. Free space or set OUTPUT_DIR elsewhere.") from error
     finally:
-        aside.unlink(missing_ok=True)
+        if aside.exists():
+            aside.unlink()
     return path
 
 
@@ -64,7 +65,7 @@ def load_checkpoint(path: str | Path) -> dict:
         code = re.search(r"GLOBAL (\S+)", str(error))
         why = f"loading it would run code ({code[1]})" if code else "it is damaged or no checkpoint"
         raise CheckpointError(f"{path} is not loaded: {why}. Only files of plain tensors and numbers are.") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever the unpickler trips over in bytes that are no checkpoint
         raise CheckpointError(f"{path} is damaged or no checkpoint: {error}") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds a {type(state).__name__}, not a dict of weights.")

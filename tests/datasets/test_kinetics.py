@@ -1,0 +1,237 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from slowfast.datasets import (
+    DATASET_REGISTRY,
+    VideoError,
+    build_dataset,
+    build_loader,
+    check_videos,
+    collate,
+    warn_equal_lists,
+)
+from slowfast.datasets.decoder import read_frames
+
+NUM_VIDEOS = 5
+
+
+@pytest.fixture
+def videos(tmp_path, write_video):
+    """Five short videos, in the lists of all splits with their number as label."""
+    lines = []
+    for number in range(NUM_VIDEOS):
+        path = tmp_path / f"video {number}.{'avi' if number == 3 else 'mp4'}"
+        write_video(path, 20 + number, "mpeg4" if number == 3 else "libx264", size=(48, 48 + 16 * (number % 2)))
+        lines.append(f"{path} {number}\n")
+    for split in ("train", "val", "test"):
+        (tmp_path / f"{split}.csv").write_text("".join(lines))
+    return lines
+
+
+def clips_of(dataset, keys):
+    return torch.stack([dataset[key][0].clip for key in keys])
+
+
+def test_a_training_sample_is_a_clip_with_label_and_place(videos, data_cfg):
+    dataset = build_dataset(data_cfg(), "train")
+    assert len(dataset) == dataset.num_videos == NUM_VIDEOS
+    (sample,) = dataset[3]
+    assert sample.clip.shape == (3, 4, 32, 32)
+    assert sample.clip.dtype == torch.uint8
+    assert sample[1:] == (3, 3, 0, True)
+
+
+def test_a_sample_depends_on_seed_epoch_and_index_alone(videos, data_cfg):
+    dataset, again = build_dataset(data_cfg(), "train"), build_dataset(data_cfg(), "train")
+    keys = [(7, index) for index in range(NUM_VIDEOS)]
+    assert torch.equal(clips_of(dataset, keys), clips_of(again, keys[::-1]).flip(0))
+    assert torch.equal(dataset[2][0].clip, dataset[(0, 2)][0].clip)
+    assert not torch.equal(dataset[(7, 2)][0].clip, dataset[(8, 2)][0].clip)
+    other_seed = build_dataset(data_cfg("RNG_SEED", 5), "train")
+    assert not torch.equal(dataset[(7, 2)][0].clip, other_seed[(7, 2)][0].clip)
+
+
+def test_copies_of_a_video_share_its_frames_and_are_cropped_on_their_own(videos, data_cfg):
+    # Crops as large as the frame, without flips, show that the frames are the same.
+    options = ("AUG.NUM_SAMPLE", 2, "DATA.RANDOM_FLIP", False)
+    whole = build_dataset(data_cfg(*options, "DATA.TRAIN_JITTER_SCALES", [32, 32]), "train")
+    first, second = whole[0]
+    assert torch.equal(first.clip, second.clip)
+    first, second = build_dataset(data_cfg(*options), "train")[0]
+    assert not torch.equal(first.clip, second.clip)
+    assert len(build_dataset(data_cfg(*options), "val")[0]) == 1
+
+
+def test_flips_come_for_half_of_the_clips_and_only_if_asked_for(videos, data_cfg):
+    options = ("DATA.TRAIN_JITTER_SCALES", [32, 32], "DATA.SAMPLING_RATE", 100)
+    plain = build_dataset(data_cfg(*options, "DATA.RANDOM_FLIP", False), "train")
+    dataset = build_dataset(data_cfg(*options), "train")
+    clip = plain[0][0].clip
+    flipped = [torch.equal(dataset[(epoch, 0)][0].clip, clip.flip(-1)) for epoch in range(40)]
+    assert 10 < sum(flipped) < 30
+    assert all(flip or torch.equal(dataset[(epoch, 0)][0].clip, clip) for epoch, flip in enumerate(flipped))
+
+
+def test_relative_scales_change_the_shape_of_training_crops_under_aug_only(videos, data_cfg):
+    options = ("DATA.TRAIN_JITTER_SCALES_RELATIVE", [0.2, 0.3], "DATA.TRAIN_JITTER_ASPECT_RELATIVE", [0.5, 2.0])
+    jittered = build_dataset(data_cfg(), "train")[0][0].clip
+    assert torch.equal(build_dataset(data_cfg(*options), "train")[0][0].clip, jittered)
+    with_aug = data_cfg(*options, "AUG.ENABLE", True)
+    assert not torch.equal(build_dataset(with_aug, "train")[0][0].clip, jittered)
+    assert torch.equal(build_dataset(with_aug, "val")[0][0].clip, build_dataset(data_cfg(), "val")[0][0].clip)
+
+
+def test_validation_takes_the_middle_clip_and_the_centre_crop(videos, data_cfg, tmp_path):
+    dataset = build_dataset(data_cfg("DATA.TRAIN_CROP_SIZE", 48), "val")
+    (sample,) = dataset[(9, 1)]
+    # 21 frames, a clip of 12: from frame 4 to 15 at a distance of 11 / 3.
+    frames = read_frames(str(tmp_path / "video 1.mp4"), [4, 7, 11, 15])
+    assert np.array_equal(sample.clip, frames[:, :, 8:56].transpose(3, 0, 1, 2))
+    assert torch.equal(sample.clip, dataset[(2, 1)][0].clip)
+
+
+def test_validation_with_a_random_view_changes_with_the_epoch(videos, data_cfg):
+    dataset = build_dataset(data_cfg("DATA.VAL_VIEW", "random"), "val")
+    assert not torch.equal(dataset[(1, 0)][0].clip, dataset[(2, 0)][0].clip)
+
+
+def test_views_of_a_video_come_in_a_row_as_clips_times_crops(videos, data_cfg, tmp_path):
+    dataset = build_dataset(data_cfg("DATA.TEST_CROP_SIZE", 48), "test")
+    assert len(dataset) == NUM_VIDEOS * 6
+    samples = [dataset[6 + view][0] for view in range(6)]  # of the second video, 48 x 64
+    assert [(sample.video, sample.view, sample.label) for sample in samples] == [(1, view, 1) for view in range(6)]
+    for view, sample in enumerate(samples):
+        start = 4.5 * (view // 3)  # slack 9 of 2 clips
+        indices = np.linspace(start, start + 11, 4).astype(int)
+        left = [0, 8, 16][view % 3]
+        frames = read_frames(str(tmp_path / "video 1.mp4"), indices)[:, :, left : left + 48]
+        assert np.array_equal(sample.clip, frames.transpose(3, 0, 1, 2))
+
+
+@pytest.mark.parametrize("scales", [[256, 320], [32, 32]])
+def test_one_spatial_crop_is_the_centre_whatever_the_jitter_scales(videos, data_cfg, scales):
+    three = build_dataset(data_cfg("TEST.NUM_ENSEMBLE_VIEWS", 1), "test")
+    options = ("TEST.NUM_ENSEMBLE_VIEWS", 1, "TEST.NUM_SPATIAL_CROPS", 1, "DATA.TRAIN_JITTER_SCALES", scales)
+    one = build_dataset(data_cfg(*options), "test")
+    assert len(one) == NUM_VIDEOS
+    assert torch.equal(one[1][0].clip, three[1 * 3 + 1][0].clip)
+
+
+def test_the_pyav_rule_counts_seconds_and_the_decord_rule_frames(videos, data_cfg):
+    # At 25 frames a second, a TARGET_FPS of 50 halves the clip.
+    half = build_dataset(data_cfg("DATA.DECODING_BACKEND", "pyav", "DATA.TARGET_FPS", 50), "val")
+    halved = build_dataset(data_cfg("DATA.SAMPLING_RATE", 1), "val")
+    decord = build_dataset(data_cfg("DATA.TARGET_FPS", 50), "val")
+    plain = build_dataset(data_cfg(), "val")
+    assert torch.equal(decord[0][0].clip, plain[0][0].clip)
+    assert not torch.equal(half[0][0].clip, plain[0][0].clip)
+    same = build_dataset(data_cfg("DATA.DECODING_BACKEND", "pyav", "DATA.TARGET_FPS", 75), "val")
+    assert torch.equal(same[0][0].clip, halved[0][0].clip)
+
+
+def test_reversed_channels_are_bgr(videos, data_cfg):
+    rgb = build_dataset(data_cfg(), "val")[0][0].clip
+    bgr = build_dataset(data_cfg("DATA.REVERSE_INPUT_CHANNEL", True), "val")[0][0].clip
+    assert torch.equal(bgr, rgb.flip(0))
+
+
+def test_a_broken_training_video_is_replaced_by_the_same_other_one_and_said(videos, data_cfg, tmp_path, caplog):
+    (tmp_path / "video 2.mp4").write_text("no video")
+    datasets = [build_dataset(data_cfg(), "train") for _ in range(2)]
+    with caplog.at_level(logging.ERROR, "slowfast"):
+        first, second = (dataset[(4, 2)][0] for dataset in datasets)
+    assert first.video == first.label != 2
+    assert first.valid
+    assert second.video == first.video
+    assert torch.equal(first.clip, second.clip)
+    assert "train.csv:3" in caplog.text
+    assert "video 2.mp4" in caplog.text
+
+
+def test_training_finds_the_only_video_that_can_be_read_and_gives_up_without_any(videos, data_cfg, tmp_path):
+    for number in (0, 1, 2, 4):
+        (tmp_path / f"video {number}.mp4").unlink()
+    dataset = build_dataset(data_cfg(), "train")
+    assert {dataset[(epoch, 0)][0].video for epoch in range(10)} == {3}
+    (tmp_path / "video 3.avi").unlink()
+    with pytest.raises(VideoError, match=r"train\.csv: too many of its videos cannot be read"):
+        dataset[0]
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_broken_evaluation_video_keeps_its_place_and_is_marked(videos, data_cfg, tmp_path, split, caplog):
+    (tmp_path / "video 2.mp4").unlink()
+    dataset = build_dataset(data_cfg(), split)
+    views = len(dataset) // NUM_VIDEOS
+    with caplog.at_level(logging.ERROR, "slowfast"):
+        (sample,) = dataset[2 * views + views - 1]
+    assert sample[1:] == (2, 2, views - 1, False)
+    assert sample.clip.shape == (3, 4, 32, 32)
+    assert not sample.clip.any()
+    assert f"{split}.csv:3" in caplog.text
+
+
+def test_collate_flattens_the_copies_of_several_videos(videos, data_cfg):
+    dataset = build_dataset(data_cfg("AUG.NUM_SAMPLE", 2), "train")
+    batch = collate([dataset[1], dataset[4]])
+    assert batch.clips.shape == (4, 3, 4, 32, 32)
+    assert batch.clips.dtype == torch.uint8
+    assert batch.labels.tolist() == batch.video.tolist() == [1, 1, 4, 4]
+    assert batch.valid.dtype == torch.bool
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_workers_give_the_batches_of_the_main_process_and_no_draw_of_the_run_is_used(videos, data_cfg, split):
+    state = torch.get_rng_state()
+    epochs = []
+    for workers in (0, 2):
+        loader = build_loader(data_cfg("DATA_LOADER.NUM_WORKERS", workers), split)
+        for epoch in (3, 4):  # the second time with the same workers
+            loader.batch_sampler.set_epoch(epoch)
+            epochs.append(list(loader))
+        assert len(epochs[-1]) == len(loader)
+    assert torch.equal(torch.get_rng_state(), state)
+    for alone, helped in zip(epochs[:2], epochs[2:], strict=True):
+        for one, other in zip(alone, helped, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_loader_takes_a_data_set_that_is_there_already(videos, data_cfg):
+    dataset = build_dataset(data_cfg(), "val")
+    assert build_loader(data_cfg(), "val", dataset).dataset is dataset
+
+
+def test_checking_shows_the_list_lines_of_videos_that_cannot_be_read(videos, data_cfg, tmp_path):
+    dataset = build_dataset(data_cfg(), "train")
+    check_videos(dataset, -1)
+    (tmp_path / "video 2.mp4").write_text("no video")
+    (tmp_path / "video 4.mp4").unlink()
+    check_videos(dataset, 0)
+    with pytest.raises(VideoError, match="2 of the 5 videos tried") as caught:
+        check_videos(dataset, -1)
+    for part in ("train.csv:3: ", "video 2.mp4: not a readable video", "train.csv:5: ", "DATA.PATH_PREFIX"):
+        assert part in str(caught.value)
+    # Spread evenly: the first, the middle and the last.
+    with pytest.raises(VideoError, match="2 of the 3 videos tried"):
+        check_videos(dataset, 3)
+
+
+def test_equal_val_and_test_lists_are_warned_of_whatever_their_order(videos, data_cfg, tmp_path):
+    (tmp_path / "test.csv").write_text("".join(reversed(videos)))
+    assert "is optimistic" in warn_equal_lists(data_cfg())
+    assert warn_equal_lists(data_cfg("TRAIN.ENABLE", False)) is None
+    (tmp_path / "test.csv").write_text("".join(videos[1:]))
+    assert warn_equal_lists(data_cfg()) is None
+
+
+def test_an_unknown_data_set_names_those_there_are():
+    with pytest.raises(KeyError, match=r"Did you mean kinetics\? Registered: .*hmdb.*sth"):
+        DATASET_REGISTRY.get("Kinetic")
+
+
+def test_an_unknown_split_is_refused(videos, data_cfg):
+    with pytest.raises(ValueError, match="train, val or test"):
+        build_dataset(data_cfg(), "validation")

@@ -1,0 +1,57 @@
+import json
+
+from slowfast.evaluation.report import Report, write_report
+
+
+def report(num_classes, **changes):
+    names = [f"class {k}" for k in range(num_classes)]
+    accuracy = {
+        "top1_acc": 50.0,
+        "top5_acc": 100.0,
+        "per_class": {k: float(k) for k in range(num_classes)},
+        "unreadable_videos": [],
+    }
+    values = {
+        "accuracy": accuracy,
+        "class_names": names,
+        "views": (3, 3),
+        "model_name": "SVFormer",
+        "parameters": 1234567,
+        "flops": 2_500_000_000,
+        "firing": {"a": (1.0, 4), "b": (1.0, 12)},
+        "train_seconds": 61.0,
+        "test_seconds": 2.0,
+        "weights": "w.pyth",
+        "files": ["p.pkl"],
+    }
+    return Report(**(values | changes))
+
+
+def test_the_table_has_what_a_person_looks_for():
+    table = report(3).table()
+    for text in ("50.00 %", "100.00 %", "1,234,567", "2.500 G", "0.1250 spikes", "0:01:01", "class 2", "p.pkl"):
+        assert text in table
+
+
+def test_many_classes_are_cut_to_the_worst_and_best():
+    table = report(101).table()
+    assert "5 worst, 5 best" in table
+    assert "class 0\n" in table
+    assert "class 100" in table
+    assert "class 50" not in table
+
+
+def test_unreadable_videos_and_silent_models_are_said():
+    bad = report(2)
+    bad.accuracy["unreadable_videos"] = [4, 9]
+    assert "2, scored as wrong" in bad.table()
+    assert "no spiking neurons" in report(2, firing={}).table()
+
+
+def test_the_json_says_the_same(tmp_path):
+    write_report(tmp_path, report(3))
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["firing_rate"] == {"mean": 0.125, "per_layer": {"a": 0.25, "b": 1 / 12}}
+    assert content["model"]["flops_per_video"] == 9 * 2_500_000_000
+    assert content["per_class_acc"]["class 2"] == 2.0
+    assert content["files"][-1].endswith("report.json")
