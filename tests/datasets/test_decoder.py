@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from slowfast.datasets import decoder
 from slowfast.datasets.decoder import OPEN_OPTIONS, VideoError, probe, read_frames
 
 SHARED = Path(__file__).parents[3] / "shared/video"
@@ -22,6 +23,7 @@ ENCODINGS = {
     "mpeg4.avi": ("mpeg4", {"g": "12", "qmax": "5"}),
     "mpeg4_b.avi": ("mpeg4", B_FRAMES),
     "mpeg1.mpg": ("mpeg1video", B_FRAMES),
+    "av1.mp4": ("libsvtav1", {"g": "20", "preset": "12"}),
     "vp9.webm": ("libvpx-vp9", {"g": "20", "lag-in-frames": "16", "auto-alt-ref": "1", "cpu-used": "8"}),
 }
 
@@ -36,10 +38,11 @@ def decode_all(path):
     return images
 
 
-def assert_reads_as_a_full_decode(path, *, sets):
+def assert_reads_as_a_full_decode(path, *, sets, singly=False):
     reference, num_frames = decode_all(path), probe(str(path)).num_frames
     rng = np.random.default_rng(0)
     tried = [rng.integers(0, num_frames, size) for size in (1, 3, 16) for _ in range(sets)] + [[num_frames - 1]]
+    tried += [[index] for index in range(num_frames)] if singly else []
     for indices in tried:
         for image, index in zip(read_frames(str(path), indices), indices, strict=True):
             assert np.array_equal(image, reference[index]), f"frame {index} of {path}"
@@ -56,7 +59,14 @@ def videos(tmp_path_factory, write_video):
 
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_any_frames_equal_those_of_a_full_decode(videos, name):
-    assert_reads_as_a_full_decode(videos / name, sets=12)
+    assert_reads_as_a_full_decode(videos / name, sets=12, singly=True)
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "open_gop.mkv", "mpeg4.avi", "av1.mp4", "vp9.webm"])
+def test_where_timestamps_can_be_trusted_no_frame_needs_a_decode_from_the_start(videos, name, monkeypatch):
+    monkeypatch.delattr(decoder, "decode_from_start")
+    for index in range(60):
+        read_frames(str(videos / name), [index])
 
 
 def readable(path):

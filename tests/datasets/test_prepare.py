@@ -1,10 +1,13 @@
 import json
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from slowfast.datasets.annotations import PrepareError
+from slowfast.datasets.annotations import DATASETS, PrepareError
 from slowfast.datasets.lists import read_frame_list, read_video_list
 from slowfast.datasets.prepare import parse_args, prepare
 
@@ -249,3 +252,9 @@ def test_the_command_ends_with_one_clear_message(tmp_path):
         result.stderr.strip()
         == f"error: There is no folder {tmp_path / 'nowhere'}. Set --root to where the videos are."
     )
+
+
+def test_every_command_of_the_documentation_is_one():
+    text = (Path(__file__).parents[2] / "DATASET.md").read_text()
+    commands = re.findall(r"^python -m slowfast\.datasets\.prepare (.+)$", text, re.MULTILINE)
+    assert {parse_args(shlex.split(command)).name for command in commands} == DATASETS.keys()
