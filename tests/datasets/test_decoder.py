@@ -22,7 +22,7 @@ ENCODINGS = {
     "approximate_seeking.ts": ("libx264", {"x264-params": "keyint=12:bframes=4:open-gop=1"}),
     "mpeg4.avi": ("mpeg4", {"g": "12", "qmax": "5"}),
     "mpeg4_b.avi": ("mpeg4", B_FRAMES),
-    "mpeg1.mpg": ("mpeg1video", B_FRAMES),
+    "mpeg1.mpg": ("mpeg1video", {"g": "15", "bf": "2"}),
     "av1.mp4": ("libsvtav1", {"g": "20", "preset": "12"}),
     "vp9.webm": ("libvpx-vp9", {"g": "20", "lag-in-frames": "16", "auto-alt-ref": "1", "cpu-used": "8"}),
 }
@@ -53,7 +53,7 @@ def assert_reads_as_a_full_decode(path, *, sets, singly=False):
 def videos(tmp_path_factory, write_video):
     folder = tmp_path_factory.mktemp("videos")
     for name, (codec, options) in ENCODINGS.items():
-        write_video(folder / name, 60, codec, options=options, b_frames=2 if options is B_FRAMES else None)
+        write_video(folder / name, 60, codec, options=options, b_frames=int(options.get("bf", 0)))
     return folder
 
 

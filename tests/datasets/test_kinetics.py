@@ -82,6 +82,10 @@ def test_relative_scales_change_the_shape_of_training_crops_under_aug_only(video
     with_aug = data_cfg(*options, "AUG.ENABLE", True)
     assert not torch.equal(build_dataset(with_aug, "train")[0][0].clip, jittered)
     assert torch.equal(build_dataset(with_aug, "val")[0][0].clip, build_dataset(data_cfg(), "val")[0][0].clip)
+    # Validation with upstream's random view is jittered, and never augmented.
+    random_view = ("DATA.VAL_VIEW", "random")
+    augmented = build_dataset(data_cfg(*options, *random_view, "AUG.ENABLE", True), "val")
+    assert torch.equal(augmented[0][0].clip, build_dataset(data_cfg(*random_view), "val")[0][0].clip)
 
 
 def test_validation_takes_the_middle_clip_and_the_centre_crop(videos, data_cfg, tmp_path):
@@ -152,11 +156,11 @@ def test_a_broken_training_video_is_replaced_by_the_same_other_one_and_said(vide
 
 
 def test_training_finds_the_only_video_that_can_be_read_and_gives_up_without_any(videos, data_cfg, tmp_path):
-    for number in (0, 1, 2, 4):
-        (tmp_path / f"video {number}.mp4").unlink()
+    for path in tmp_path.glob("video [0-3].*"):
+        path.unlink()
     dataset = build_dataset(data_cfg(), "train")
-    assert {dataset[(epoch, 0)][0].video for epoch in range(10)} == {3}
-    (tmp_path / "video 3.avi").unlink()
+    assert {dataset[(epoch, index)][0].video for epoch in range(10) for index in (0, 3)} == {4}
+    (tmp_path / "video 4.mp4").unlink()
     with pytest.raises(VideoError, match=r"train\.csv: too many of its videos cannot be read"):
         dataset[0]
 

@@ -1,0 +1,137 @@
+"""The command line as a new user meets it: own videos train, and each mistake gets one clear message in time."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slowfast.cli import main
+from slowfast.config import write_config
+from slowfast.version import __version__
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def own_videos(motion_dir, tmp_path):
+    """A folder with three videos (one name with spaces and accents) and the three lists."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for source, name in zip(
+        sorted((motion_dir / "train").iterdir())[:3], ("a.mp4", "b b é.mp4", "c.mp4"), strict=True
+    ):
+        shutil.copy(source, folder / name)
+    for split in ("train", "val", "test"):
+        (folder / f"{split}.csv").write_text("a.mp4 0\nb b é.mp4 1\nc.mp4 1\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def config(run_cfg, own_videos, tmp_path):
+    """Config file of a run on the own videos, kept apart from the run's output."""
+    where = ("DATA.PATH_TO_DATA_DIR", str(own_videos), "DATA.PATH_PREFIX", str(own_videos), "MODEL.NUM_CLASSES", 2)
+    written = write_config(run_cfg("TRAIN.DATASET", "kinetics", "TEST.DATASET", "kinetics", *where))
+    return shutil.move(written, tmp_path / "own.yaml")
+
+
+def test_three_own_videos_and_a_list_train(config, tmp_path, capfd):
+    assert main(["--cfg", str(config)]) == 0
+    out = capfd.readouterr().out
+    assert "list the same videos" in out  # val and test coincide
+    assert (tmp_path / "out/report.json").exists()
+
+
+def break_nothing(folder):
+    pass
+
+
+def write_text_video(folder):
+    (folder / "c.mp4").write_text("this is no video")
+
+
+def label_too_high(folder):
+    (folder / "test.csv").write_text("a.mp4 0\nc.mp4 2\n")
+
+
+def label_in_words(folder):
+    (folder / "train.csv").write_text("a.mp4 0\nc.mp4 jump\n")
+
+
+def forget_a_label(folder):
+    (folder / "val.csv").write_text("a.mp4 0\nc.mp4\n")
+
+
+def remove_a_video(folder):
+    (folder / "a.mp4").unlink()
+
+
+def cut_a_video(folder):
+    data = (folder / "a.mp4").read_bytes()
+    (folder / "a.mp4").write_bytes(data[: len(data) // 3])
+
+
+@pytest.mark.parametrize(
+    ("harm", "options", "message"),
+    [
+        (break_nothing, ("DATA.PATH_TO_DATA_DIR", "/nowhere"), ["no folder /nowhere", "DATA.PATH_TO_DATA_DIR"]),
+        (break_nothing, ("DATA.PATH_PREFIX", "/nowhere"), ["train.csv:1: /nowhere/a.mp4", "DATA.PATH_PREFIX"]),
+        (break_nothing, ("MODEL.NUM_CLASSES", "1"), ["train.csv:2: label 1", "MODEL.NUM_CLASSES"]),
+        (break_nothing, ("NUM_GPUS", "64", "TRAIN.BATCH_SIZE", "64", "TEST.BATCH_SIZE", "64"), ["NUM_GPUS 64", "Set"]),
+        (break_nothing, ("MODEL.MODEL_NAME", "SVFromer"), ["Did you mean SVFormer"]),
+        (break_nothing, ("TRAIN.DATASET", "kinetic"), ["Did you mean kinetics"]),
+        (break_nothing, ("SOLVER.BASE_RL", "1"), ["Did you mean SOLVER.BASE_LR"]),
+        (break_nothing, ("TRAIN.ENABLE", "False"), ["Nothing to test", "TEST.CHECKPOINT_FILE_PATH"]),
+        (break_nothing, ("TEST.CHECKPOINT_FILE_PATH", "/nowhere.pyth"), ["/nowhere.pyth does not exist"]),
+        (break_nothing, ("DATA.TEST_CROP_SIZE", "64"), ["TEST_CROP_SIZE"]),
+        (break_nothing, ("OUTPUT_DIR", "/dev/null/out"), ["/dev/null/out"]),
+        (break_nothing, ("TRAIN.BATCH_SIZE", "1"), ["batch norm needs two"]),
+        (write_text_video, (), ["train.csv:3:", "c.mp4", "not a readable video"]),
+        (label_too_high, (), ["test.csv:2: label 2", "MODEL.NUM_CLASSES"]),
+        (label_in_words, (), ["train.csv:2: label 'jump'"]),
+        (forget_a_label, (), ["val.csv:2:"]),
+        (remove_a_video, (), ["train.csv:1:", "a.mp4"]),
+        (cut_a_video, (), ["train.csv:1:", "a.mp4"]),
+    ],
+)
+def test_a_mistake_gets_one_message_before_any_training(harm, options, message, config, own_videos, tmp_path, capfd):
+    harm(own_videos)
+    assert main(["--cfg", str(config), *options]) == 1
+    captured = capfd.readouterr()
+    assert captured.err.count("Error") == 1
+    for part in message:
+        assert part in captured.err
+    assert "Traceback" not in captured.err
+    assert "epoch 1/" not in captured.out
+    assert not list(tmp_path.glob("out/checkpoints/*"))
+
+
+def run_python(*args, cwd):
+    return subprocess.run([sys.executable, *args], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_the_package_runs_from_any_directory_and_tells_its_version(tmp_path):
+    assert run_python("-m", "slowfast", "--version", cwd=tmp_path).stdout == f"spikefast {__version__}\n"
+
+
+def test_help_lists_both_command_lines(tmp_path):
+    result = run_python(str(REPOSITORY / "tools/run_net.py"), "--help", cwd=tmp_path)
+    assert "--cfg FILE NUM_GPUS 2" in result.stdout
+    assert "--opts" in result.stdout
+    help_config = run_python(str(REPOSITORY / "tools/run_net.py"), "--help-config", "SNN.TAU", cwd=tmp_path)
+    assert "SNN.TAU = None [time steps]" in help_config.stdout
+
+
+def test_without_a_config_the_usage_is_shown(tmp_path):
+    result = run_python(str(REPOSITORY / "tools/run_net.py"), cwd=tmp_path)
+    assert result.returncode == 2
+    assert "--cfg FILE is missing" in result.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    command = f"{sys.executable} {REPOSITORY / 'tools/run_net.py'} --help-config | head -n 1"
+    result = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in result.stderr
+    assert os.linesep in result.stdout
