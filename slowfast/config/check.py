@@ -170,6 +170,11 @@ def training_crops_fit(cfg: CfgNode) -> None:
     if low > high:
         raise ConfigError(f"DATA.TRAIN_JITTER_SCALES {cfg.DATA.TRAIN_JITTER_SCALES} must be [low, high].")
     relative = cfg.AUG.ENABLE and cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE
+    if cfg.DATA.TRAIN_JITTER_ASPECT_RELATIVE and not cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE:
+        raise ConfigError(
+            "DATA.TRAIN_JITTER_ASPECT_RELATIVE does nothing alone. Set DATA.TRAIN_JITTER_SCALES_RELATIVE too, such as "
+            "[0.08, 1.0], or DATA.TRAIN_JITTER_ASPECT_RELATIVE []."
+        )
     if cfg.TRAIN.ENABLE and not relative and low < cfg.DATA.TRAIN_CROP_SIZE:
         raise ConfigError(
             f"DATA.TRAIN_JITTER_SCALES {cfg.DATA.TRAIN_JITTER_SCALES} makes clips smaller than DATA.TRAIN_CROP_SIZE "

@@ -30,6 +30,7 @@ def checked(*options):
             ("GLOBAL_BATCH_SIZE", 64, "SOLVER.GRADIENT_ACCUMULATION_STEPS", 2),
             "both ask for gradient accumulation",
         ),
+        (("DATA.TRAIN_JITTER_ASPECT_RELATIVE", [0.75, 1.33]), r"Set DATA\.TRAIN_JITTER_SCALES_RELATIVE too"),
         (("TRAIN.AMP_DTYPE", "fp8"), "float16, bfloat16"),
         (("DATA.DECODING_BACKEND", "opencv"), "pyav, decord"),
     ],
