@@ -2,11 +2,13 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+PYTHON_DIR = Path(sys.executable).parent
 EXPERIMENTS = sorted(path.parent for path in REPOSITORY.glob("exp/*/config.yaml"))
 
 # Small enough for a CPU, and otherwise as the experiment has it.
@@ -32,7 +34,8 @@ def test_run_and_test_scripts_run(experiment, eight_videos, tmp_path):
     for script in ("run.sh", "test.sh"):
         result = subprocess.run(
             ["bash", str(experiment / script), *options],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            # The scripts take the first Python that can import slowfast: this one.
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PATH": f"{PYTHON_DIR}:{os.environ['PATH']}"},
             cwd=tmp_path,
             capture_output=True,
             text=True,

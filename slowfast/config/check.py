@@ -1,9 +1,11 @@
 """Rules over several keys. Each names the keys and what to set; `assert_and_infer_cfg` applies them all."""
 
+import math
 from collections.abc import Callable
 
-from slowfast.config.load import remember
-from slowfast.config.node import CfgNode, ConfigError
+from slowfast.config.defaults import DECLARED
+from slowfast.config.files import ConfigError, flatten
+from slowfast.config.node import CfgNode
 from slowfast.config.presets import apply_preset, preset_name, preset_value
 
 RULES: list[Callable[[CfgNode], None]] = []
@@ -20,12 +22,21 @@ def assert_and_infer_cfg(cfg: CfgNode) -> CfgNode:
     Raises:
         ConfigError: keys that do not go together, with the fix.
     """
+    refuse_missing_values(cfg)
     infer_precision(cfg)
     apply_preset(cfg)
     scale_learning_rates(cfg)
     for check in RULES:
         check(cfg)
     return cfg
+
+
+def refuse_missing_values(cfg: CfgNode) -> None:
+    """None, as of a `KEY:` with nothing behind it, is a value only where the key's meaning says what None means."""
+    for key, value in flatten(cfg).items():
+        declared = DECLARED.get(key)
+        if value is None and declared and declared.default is not None and "None" not in declared.meaning:
+            raise ConfigError(f"{key} has no value. Set it, or leave it out for its default {declared.default!r}.")
 
 
 def infer_precision(cfg: CfgNode) -> None:
@@ -35,7 +46,7 @@ def infer_precision(cfg: CfgNode) -> None:
     if cfg.TRAIN.MIXED_PRECISION is None and (cfg.NUM_GPUS == 0 or published is None):
         cfg.TRAIN.MIXED_PRECISION = False
         if published:
-            remember(cfg, ["TRAIN.MIXED_PRECISION: off on the CPU; True would train in fp16 as published."])
+            cfg.remember("TRAIN.MIXED_PRECISION: off on the CPU; True would train in fp16 as published.")
 
 
 def scale_learning_rates(cfg: CfgNode) -> None:
@@ -45,10 +56,7 @@ def scale_learning_rates(cfg: CfgNode) -> None:
     if cfg.NUM_SHARDS > 1:
         for key in ("BASE_LR", "WARMUP_START_LR", "COSINE_END_LR"):
             cfg.SOLVER[key] *= cfg.NUM_SHARDS
-        remember(
-            cfg,
-            [f"SOLVER.BASE_LR_SCALE_NUM_SHARDS: learning rates multiplied by NUM_SHARDS {cfg.NUM_SHARDS}."],
-        )
+        cfg.remember(f"SOLVER.BASE_LR_SCALE_NUM_SHARDS: learning rates multiplied by NUM_SHARDS {cfg.NUM_SHARDS}.")
     cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS = False
 
 
@@ -90,6 +98,35 @@ COUNTS = {
     "TENSORBOARD.HISTOGRAM.TOPK": 1,
 }
 
+# Numbers between the two, both included.
+RANGES = {
+    "DATA.TARGET_FPS": (1, math.inf),
+    "MIXUP.ALPHA": (0, math.inf),
+    "MIXUP.CUTMIX_ALPHA": (0, math.inf),
+    "MIXUP.PROB": (0, 1),
+    "MIXUP.SWITCH_PROB": (0, 1),
+    "MIXUP.LABEL_SMOOTH_VALUE": (0, 1),
+    "MODEL.MAX_UNLOADED": (0, 1),
+    "SOLVER.BASE_LR": (0, math.inf),
+    "SOLVER.COSINE_END_LR": (0, math.inf),
+    "SOLVER.WARMUP_START_LR": (0, math.inf),
+    "SOLVER.WARMUP_EPOCHS": (0, math.inf),
+    "SOLVER.WEIGHT_DECAY": (0, math.inf),
+}
+
+# Lists of positive or zero numbers, and how many.
+LENGTHS = {
+    "DATA.MEAN": (3,),
+    "DATA.STD": (3,),
+    "DATA.INPUT_CHANNEL_NUM": (1, 2),
+    "DATA.TRAIN_JITTER_SCALES": (2,),
+    "DATA.TRAIN_JITTER_SCALES_RELATIVE": (0, 2),
+    "DATA.TRAIN_JITTER_ASPECT_RELATIVE": (0, 2),
+    "SOLVER.BETAS": (2,),
+    "TENSORBOARD.CONFUSION_MATRIX.FIGSIZE": (2,),
+    "TENSORBOARD.HISTOGRAM.FIGSIZE": (2,),
+}
+
 
 def value_of(cfg: CfgNode, key: str) -> object:
     for part in key.split("."):
@@ -111,6 +148,30 @@ def counts_are_whole_and_large_enough(cfg: CfgNode) -> None:
         value = value_of(cfg, key)
         if not isinstance(value, int) or value < least:
             raise ConfigError(f"{key} is {value!r} and must be a whole number of at least {least}.")
+
+
+@rule
+def numbers_are_in_range(cfg: CfgNode) -> None:
+    for key, (least, most) in RANGES.items():
+        value = value_of(cfg, key)
+        if not least <= value <= most:
+            wanted = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+            raise ConfigError(f"{key} is {value!r} and must be {wanted}.")
+
+
+@rule
+def lists_are_complete(cfg: CfgNode) -> None:
+    for key, lengths in LENGTHS.items():
+        values = value_of(cfg, key)
+        if len(values) not in lengths or not all(isinstance(v, int | float) and v >= 0 for v in values):
+            counts = " or ".join(map(str, lengths))
+            raise ConfigError(f"{key} is {values!r} and must be a list of {counts} numbers, none below 0.")
+
+
+@rule
+def output_has_a_place(cfg: CfgNode) -> None:
+    if not cfg.OUTPUT_DIR.strip():
+        raise ConfigError("OUTPUT_DIR is empty. Set it to the folder for logs, checkpoints and results.")
 
 
 @rule
@@ -141,7 +202,7 @@ def accumulation_is_asked_for_once(cfg: CfgNode) -> None:
 @rule
 def schedule_is_complete(cfg: CfgNode) -> None:
     if cfg.SOLVER.WARMUP_EPOCHS > cfg.SOLVER.MAX_EPOCH:
-        remember(cfg, ["SOLVER.WARMUP_EPOCHS is longer than SOLVER.MAX_EPOCH: training ends within the warm-up."])
+        cfg.remember("SOLVER.WARMUP_EPOCHS is longer than SOLVER.MAX_EPOCH: training ends within the warm-up.")
     if cfg.SOLVER.LR_POLICY == "cosine":
         if cfg.SOLVER.COSINE_END_LR >= cfg.SOLVER.BASE_LR:
             raise ConfigError(
@@ -166,7 +227,7 @@ def mixed_labels_have_a_loss(cfg: CfgNode) -> None:
 
 @rule
 def training_crops_fit(cfg: CfgNode) -> None:
-    low, high = (cfg.DATA.TRAIN_JITTER_SCALES * 2)[:2]
+    low, high = cfg.DATA.TRAIN_JITTER_SCALES
     if low > high:
         raise ConfigError(f"DATA.TRAIN_JITTER_SCALES {cfg.DATA.TRAIN_JITTER_SCALES} must be [low, high].")
     relative = cfg.AUG.ENABLE and cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE

@@ -1,6 +1,11 @@
 """What users of SlowFast, UniFormer and SVFormer type that is spelled, or means, something else here."""
 
-from slowfast.config.defaults import accepted_keys
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from slowfast.config.files import flatten
 
 # Upstream spells one thing in several ways, and reads some keys it never defines.
 ALIASES = {
@@ -20,6 +25,20 @@ DECODERS = {
     "torchvision": ("pyav", "torchvision no longer reads videos, PyAV decodes them"),
 }
 
+REMARKS = {"TRAIN.SAVE_LATEST": "the last epoch is always saved"}
+
+REASONS = {
+    "never_read": "upstream never reads them either",
+    "not_built": "they belong to parts not built",
+}
+
+
+@cache
+def accepted_keys() -> dict[str, dict[str, object]]:
+    """Keys of upstream that are accepted without effect: a dict {key: default} for each of REASONS."""
+    groups = yaml.safe_load((Path(__file__).parent / "accepted.yaml").read_text(encoding="utf-8"))
+    return {group: flatten(tree) for group, tree in groups.items()}
+
 
 def translate(values: dict[str, object]) -> tuple[dict[str, object], list[str]]:
     """Typed dotted keys in our spelling, and a line for each thing that was translated."""
@@ -28,7 +47,9 @@ def translate(values: dict[str, object]) -> tuple[dict[str, object], list[str]]:
         if key in ALIASES:
             messages.append(f"{key} is read as {ALIASES[key]}.")
             key = ALIASES[key]
-        if key == "DATA.DECODING_BACKEND" and value in DECODERS:
+        if key in REMARKS:
+            messages.append(f"{key}: {REMARKS[key]}.")
+        if key == "DATA.DECODING_BACKEND" and isinstance(value, str) and value in DECODERS:
             value, meaning = DECODERS[value]
             messages.append(f"{key} {values[key]}: {meaning}.")
         translated[key] = value
@@ -37,13 +58,9 @@ def translate(values: dict[str, object]) -> tuple[dict[str, object], list[str]]:
 
 def without_effect(typed: set[str]) -> list[str]:
     """Lines that say which of the typed keys do nothing, and why."""
-    reasons = {
-        "never_read": "upstream never reads them either",
-        "not_built": "they belong to parts not built",
-    }
     lines = []
-    for group, reason in reasons.items():
-        keys = sorted(typed & accepted_keys()[group].keys())
-        if keys:
-            lines.append(f"accepted, has no effect ({reason}): {', '.join(keys)}")
+    for group, keys in accepted_keys().items():
+        idle = sorted(typed & keys.keys())
+        if idle:
+            lines.append(f"accepted, has no effect ({REASONS[group]}): {', '.join(idle)}")
     return lines

@@ -1,13 +1,9 @@
 """Every shared config key: default, meaning, unit. A model or layer declares its own section beside itself."""
 
-import copy
-from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
-from slowfast.config.node import CfgNode, flatten
+from slowfast.config.compat import accepted_keys
+from slowfast.config.node import CfgNode
 
 
 class Key(NamedTuple):
@@ -33,25 +29,11 @@ def add_section(section: str, keys: dict[str, tuple]) -> None:
         DECLARED[full] = Key(*key)
 
 
-@cache
-def accepted_keys() -> dict[str, dict[str, object]]:
-    """Keys of upstream that are accepted without effect: {"never_read": {key: default}, "not_built": {...}}."""
-    groups = yaml.safe_load((Path(__file__).parent / "accepted.yaml").read_text())
-    return {group: flatten(tree) for group, tree in groups.items()}
-
-
 def get_cfg() -> CfgNode:
     """A fresh config tree of all declared and accepted keys at their defaults."""
-    cfg = CfgNode()
     groups = accepted_keys()
     keys = groups["never_read"] | groups["not_built"] | {name: key.default for name, key in DECLARED.items()}
-    for name, default in keys.items():
-        node = cfg
-        *sections, last = name.split(".")
-        for section in sections:
-            node = node.setdefault(section, CfgNode())
-        node[last] = copy.deepcopy(default)
-    return cfg
+    return CfgNode.from_defaults(keys)
 
 
 add_section(

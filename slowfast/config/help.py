@@ -4,7 +4,8 @@ import re
 from fnmatch import fnmatch
 from pathlib import Path
 
-from slowfast.config.defaults import DECLARED, accepted_keys
+from slowfast.config.compat import accepted_keys
+from slowfast.config.defaults import DECLARED
 
 READ = re.compile(r"\bcfg\.((?:[A-Z0-9_]+\.)*[A-Z][A-Za-z0-9_]*)\b")
 PACKAGE = Path(__file__).parent.parent

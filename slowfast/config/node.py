@@ -1,107 +1,178 @@
 """CfgNode: yacs' tree with values coerced to the default's type and errors that say what to type instead."""
 
+import copy
 import difflib
+import os
 from ast import literal_eval
+from pathlib import Path
 
+import yaml
 from yacs.config import CfgNode as YacsNode
 
-
-class ConfigError(ValueError):
-    """A key or value of a config that cannot be used; the message says where it stands and what to do."""
+from slowfast.config.compat import translate
+from slowfast.config.files import ConfigError, flatten, nest, read_with_bases
 
 
 class CfgNode(YacsNode):
-    """A config tree. Merging takes int for float and back, a scalar for a list, `1e-6` as a number, None always."""
+    """A config tree. Merging takes int for float and back, a scalar for a list, `1e-6` as a number, None always.
 
-    def merge_flat(self, values: dict[str, object], origin: str = "") -> None:
-        """Sets dotted keys, each checked and coerced; `origin` (a file, the command line) opens error messages.
+    Keys may be typed in upstream's other spellings (`compat.ALIASES`); `messages` says so.
+    """
+
+    @classmethod
+    def from_defaults(cls, defaults: dict[str, object]) -> "CfgNode":
+        """The tree of dotted keys; values merged later take the type of the default, whatever was merged before."""
+        cfg = nest(copy.deepcopy(defaults), cls)
+        cfg.__dict__["_defaults"] = defaults
+        return cfg
+
+    @property
+    def messages(self) -> list[str]:
+        """What a run should say at its start of how its config was read; no part of the tree."""
+        return self.__dict__.setdefault("_messages", [])
+
+    def remember(self, *messages: str) -> None:
+        """Adds to `messages` what is not there yet."""
+        self.messages.extend(message for message in messages if message not in self.messages)
+
+    def merge_flat(self, values: dict[str, object], origin: str = "", lines: dict[str, int] | None = None) -> set[str]:
+        """Sets dotted keys, each checked and coerced, and returns them as they are spelled here.
+
+        `origin` (a file, the command line), with the key's line if there is one, opens error messages.
 
         Raises:
             ConfigError: a key that does not exist, with the nearest names, or a value of the wrong type.
         """
-        for key, value in values.items():
-            node, name = self._parent(key, origin)
-            node[name] = coerce(key, value, node[name], origin)
+        merged = set()
+        for typed, value in values.items():
+            where = f"{origin}:{lines[typed]}" if lines and typed in lines else origin
+            translated, said = translate({typed: value})
+            self.remember(*said)
+            for key, value in translated.items():
+                self._set(key, value, where)
+                merged.add(key)
+        return merged
+
+    def merge_from_file(self, cfg_filename: str | Path, allow_unsafe: bool = False) -> None:
+        """A YAML file and its `_BASE_` chain; `allow_unsafe` is fvcore's, and files are always read safely."""
+        for source in read_with_bases(Path(cfg_filename)):
+            self.merge_flat(source.values, source.origin, source.lines)
+            self.remember(*source.notes)
 
     def merge_from_list(self, cfg_list: list) -> None:
         """KEY VALUE KEY VALUE ..., as on a command line."""
-        if len(cfg_list) % 2:
-            raise ConfigError(f"Options come as KEY VALUE pairs; {cfg_list[-1]!r} has no value.")
-        self.merge_flat(dict(zip(cfg_list[::2], cfg_list[1::2], strict=True)))
+        self.merge_flat(pairs(cfg_list))
 
     def merge_from_other_cfg(self, cfg_other: dict) -> None:
         self.merge_flat(flatten(cfg_other))
 
-    def _parent(self, key: str, origin: str) -> tuple["CfgNode", str]:
+    def _set(self, key: str, value: object, where: str) -> None:
         node = self
         *sections, name = key.split(".")
         for section in sections:
             node = node.get(section) if isinstance(node, CfgNode) else None
         if not isinstance(node, CfgNode) or name not in node:
-            raise unknown_key(key, list(flatten(self)), origin)
-        return node, name
+            raise unknown_key(key, list(flatten(self)), where)
+        if not isinstance(node[name], CfgNode):
+            default = self.__dict__.get("_defaults", {}).get(key, node[name])
+            setattr(node, name, coerce(key, value, default, where))
+        elif value:  # a section that is empty in the file, with all its keys commented out, sets nothing
+            raise ConfigError(
+                f"{prefix(where)}{key} is a section and {value!r} no key of it. Set {key}.KEY to a value."
+            )
 
 
-def flatten(tree: dict, prefix: str = "") -> dict[str, object]:
-    """Nested dicts as one dict of dotted keys; an empty section vanishes."""
-    flat = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+def pairs(words: list) -> dict[str, object]:
+    """KEY VALUE KEY VALUE ... as a dict; a later value of the same key wins."""
+    for key in words[::2]:
+        if "=" in str(key):
+            raise ConfigError(f"Options come as KEY VALUE. Type {key.replace('=', ' ', 1)}.")
+    if len(words) % 2:
+        raise ConfigError(f"Options come as KEY VALUE pairs, and {words[-1]!r} is left over.")
+    return dict(zip(words[::2], words[1::2], strict=True))
 
 
-def unknown_key(key: str, known: list[str], origin: str) -> ConfigError:
+def prefix(where: str) -> str:
+    return f"{where}: " if where else ""
+
+
+def unknown_key(key: str, known: list[str], where: str = "") -> ConfigError:
     """The error for a key that does not exist, with the names that come nearest."""
-    matches = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
+    by_upper = {name.upper(): name for name in known}
+    near = difflib.get_close_matches(key.upper(), by_upper, n=3, cutoff=0.85)
+    near = near or difflib.get_close_matches(key.upper(), by_upper, n=1, cutoff=0.6)
+    matches = [by_upper[match] for match in near]
     last = key.rsplit(".", 1)[-1]
     matches += [name for name in known if name.rsplit(".", 1)[-1] == last and name not in matches]
-    hint = f" Did you mean {' or '.join(matches[:3])}?" if matches else " See --help-config for the keys there are."
-    return ConfigError(f"{origin}{': ' if origin else ''}there is no config key {key}.{hint}")
+    hint = f"Did you mean {' or '.join(matches[:3])}?" if matches else "See --help-config for the keys there are."
+    return ConfigError(f"{prefix(where)}there is no config key {key}. {hint}")
 
 
 def decode(value: object) -> object:
-    """What a typed string means as a Python literal; other values and plain words as they are."""
-    if not isinstance(value, str):
+    """What a typed string means as a Python literal, or as YAML's true, null, [a, b]; plain words as they are."""
+    if not isinstance(value, str) or not value.strip():
         return value
     try:
         return literal_eval(value.strip())
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        pass  # no literal; TypeError: {{}}
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
         return value
+    is_list = isinstance(parsed, list) and value.strip().startswith("[")
+    return parsed if is_list or isinstance(parsed, bool | None) else value
 
 
-def coerce(key: str, value: object, default: object, origin: str = "") -> object:
+def coerce(key: str, value: object, default: object, where: str = "") -> object:
     """`value` in the type of `default`.
 
-    None is always allowed, and a None default takes any type (an empty name counts as None).
+    None is always allowed (for text it is the empty name), and a None default takes any type.
+
+    Raises:
+        ConfigError: no value of that type, with `where` it stands.
     """
-    if isinstance(default, str) and isinstance(value, str):
-        return value
-    value = decode(value)
-    if isinstance(value, tuple):
-        value = list(value)
+    wrong = ConfigError(f"{prefix(where)}{key} is {value!r} and must be {wanted(default)}.")
+    if isinstance(default, str):
+        return as_text(value, wrong)
+    value = decode(os.fspath(value) if isinstance(value, os.PathLike) else value)
+    if isinstance(value, list | tuple):
+        value = plain_list(value, wrong)
+    if not isinstance(value, bool | int | float | str | list | None):
+        raise wrong
     if default is None:
         return None if isinstance(value, str) and not value.strip() else value
     if value is None or type(value) is type(default):
         return value
-    wrong = ConfigError(
-        f"{origin}{': ' if origin else ''}{key} is {value!r} and must be {TYPE_NAMES.get(type(default), 'a value')} "
-        f"like its default {default!r}."
-    )
     if isinstance(value, bool) or isinstance(default, bool):
         raise wrong
-    if isinstance(default, float) and isinstance(value, int):
+    if isinstance(default, float) and isinstance(value, int | float):
         return float(value)
     if isinstance(default, int) and isinstance(value, float):
-        # A whole number is an int typed as 30.; a fraction is meant (WARMUP_EPOCHS 2.5) and kept.
+        # A whole number is an int typed as 30.; a fraction is meant (MLP_RATIO 2.5) and kept.
         return int(value) if value.is_integer() else value
     if isinstance(default, list) and isinstance(value, int | float):
-        return [value]
+        return [value] * max(len(default), 1)
     if isinstance(default, int | float) and isinstance(value, list) and is_uniform(value):
         # UniFormer's users give one value a stage; a uniform list says the same as its scalar.
-        return coerce(key, value[0], default, origin)
-    if isinstance(default, str) and isinstance(value, int | float):
-        return str(value)
+        return coerce(key, value[0], default, where)
     raise wrong
+
+
+def as_text(value: object, wrong: ConfigError) -> str:
+    """A value for a key that is text: as typed, except that None is no name and YAML reads a bare {} as a dict."""
+    if value is None or value == "None":
+        return ""
+    if isinstance(value, bool) or not (isinstance(value, str | int | float | os.PathLike) or value == {}):
+        raise wrong
+    return str(value)
+
+
+def plain_list(values: list | tuple, wrong: ConfigError) -> list:
+    """Lists and tuples within each other as lists of plain values."""
+    if not all(isinstance(value, bool | int | float | str | list | tuple | None) for value in values):
+        raise wrong
+    return [plain_list(value, wrong) if isinstance(value, list | tuple) else value for value in values]
 
 
 def is_uniform(values: list) -> bool:
@@ -109,3 +180,10 @@ def is_uniform(values: list) -> bool:
 
 
 TYPE_NAMES = {int: "a number", float: "a number", bool: "True or False", list: "a list", str: "text"}
+
+
+def wanted(default: object) -> str:
+    """What a key with this default takes, in words."""
+    if default is None:
+        return "a number, text, a list or None"
+    return f"{TYPE_NAMES[type(default)]} like its default {default!r}"

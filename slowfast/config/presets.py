@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from slowfast.config.defaults import get_cfg
+from slowfast.config.defaults import DECLARED
+from slowfast.config.files import flatten
 from slowfast.config.node import CfgNode
 
 
@@ -22,6 +23,8 @@ def add_preset(name: str, model: str, *, arch: str | None = None, **values: obje
 
     `arch`: upstream's MODEL.ARCH string for the same, which selects the preset when MODEL_NAME is not given.
     """
+    if name in PRESETS:
+        raise ValueError(f"Preset {name} is added twice.")
     PRESETS[name] = Preset(model, values)
     if arch is not None:
         ARCHITECTURES[arch.lower()] = name
@@ -30,7 +33,7 @@ def add_preset(name: str, model: str, *, arch: str | None = None, **values: obje
 def preset_name(cfg: CfgNode) -> str:
     """MODEL.MODEL_NAME, or the preset MODEL.ARCH names when the former was left at its default."""
     name = cfg.MODEL.MODEL_NAME
-    if name == get_cfg().MODEL.MODEL_NAME:
+    if name == DECLARED["MODEL.MODEL_NAME"].default:
         return ARCHITECTURES.get(cfg.MODEL.ARCH.lower(), name)
     return name
 
@@ -51,12 +54,7 @@ def apply_preset(cfg: CfgNode) -> None:
     preset = PRESETS.get(cfg.MODEL.MODEL_NAME)
     if preset is None:
         return
-    flat = {key: value for key, value in preset.values.items() if lookup(cfg, key) is None}
-    cfg.merge_flat(flat, f"preset {cfg.MODEL.MODEL_NAME}")
-
-
-def lookup(cfg: CfgNode, key: str) -> object:
-    """The value at a dotted key."""
-    for part in key.split("."):
-        cfg = cfg[part]
-    return cfg
+    values = flatten(cfg)
+    # A key that does not exist is merged too, for merging says so.
+    unset = {key: value for key, value in preset.values.items() if values.get(key) is None}
+    cfg.merge_flat(unset, f"preset {cfg.MODEL.MODEL_NAME}")

@@ -1,7 +1,7 @@
-"""Clips of the embedded data set `motion`: two shapes over a drifting texture, whose class is how they move.
+"""Clips of the embedded data set `motion`: three shapes over a drifting texture, whose class is how they move.
 
 Eight classes in four pairs, each the time reversal of its partner. Four state variables describe every frame:
-height of the two shapes, their size, their distance, and the angle of the line through them. A class moves
+height and size of the shape in the middle, and the common height and size of the two outer ones. A class moves
 one of them on a sawtooth of random phase, upwards or downwards, and freezes the others at a random value.
 A sawtooth at random phase is uniform on [0, 1) at every instant, and so is a frozen draw: each frame alone
 has the same distribution in all classes. No class tells left from right, so labels survive a horizontal flip.
@@ -11,57 +11,58 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CLASSES = ("rise", "fall", "approach", "recede", "converge", "diverge", "stand", "lie")
-SHAPES = ("circle", "square", "triangle", "plus")
+CLASSES = tuple(f"{which}_{how}" for which in ("middle", "outer") for how in ("rise", "fall", "approach", "recede"))
+SHAPES = ("circle", "square")
 NUM_FRAMES, HEIGHT, WIDTH = 40, 72, 96
 
-CENTER_Y = (48.0, 24.0)  # px, of the pair at height 0 and 1
-RADIUS = (4.0, 10.0)  # px; geometric in between
-HALF_DISTANCE = (18.0, 7.0)  # px, from the middle of the pair to either shape
+CENTER_Y = (56.0, 16.0)  # px, of a shape at height 0 and 1
+RADIUS = (3.0, 14.0)  # px; geometric in between
+OUTER_X = 30.0  # px, from the middle shape to either outer one
+SPREAD_X = 3.0  # px, by which the middle shape may stand left or right of the frame's centre
 
 
 @dataclass(frozen=True)
 class MotionStyle:
     """How hard the clips are to see; amplitudes in grey levels of 255."""
 
-    contrast: float = 100.0  # of the shapes' colours to the mean background
+    contrast: float = 120.0  # of the shapes' colours to the mean background
     dark_shapes: float = 0.0  # share of the shapes that are darker than the background, not brighter
-    noise: float = 4.0  # standard deviation of the sensor noise
-    background: float = 10.0  # standard deviation of the background texture
-    drift: float = 3.0  # px per second that the background moves, and twice that amplitude of shake
+    noise: float = 3.0  # standard deviation of the sensor noise
+    background: float = 5.0  # standard deviation of the background texture
+    drift: float = 1.0  # px per second that the background moves, and twice that amplitude of shake
     flicker: float = 0.0  # relative standard deviation of the brightness from frame to frame
-    period: tuple[float, float] = (1.2, 1.8)  # seconds of one sweep, shortest and longest
+    period: tuple[float, float] = (0.7, 1.0)  # seconds of one sweep, shortest and longest
 
 
 EASY = MotionStyle()
 HARD = MotionStyle(
-    contrast=55.0, dark_shapes=0.5, noise=12.0, background=24.0, drift=12.0, flicker=0.04, period=(1.4, 2.2)
+    contrast=55.0, dark_shapes=0.5, noise=12.0, background=24.0, drift=12.0, flicker=0.04, period=(0.9, 1.4)
 )
 
 
-def render_clip(rng: np.random.Generator, label: int, style: MotionStyle, fps: float) -> np.ndarray:
+def render_clip(
+    rng: np.random.Generator, label: int, style: MotionStyle, fps: float, num_frames: int = NUM_FRAMES
+) -> np.ndarray:
     """A clip of class `CLASSES[label]` as frames [T, H, W, 3] uint8 RGB; every draw is from `rng`."""
-    seconds = np.arange(NUM_FRAMES, dtype=np.float32) / fps
-    height, size, closeness, tilt = state_tracks(rng, label, style.period, seconds)
+    seconds = np.arange(num_frames, dtype=np.float32) / fps
+    height, size, outer_height, outer_size = state_tracks(rng, label, style.period, seconds)
     mean_color = (rng.uniform(80, 140) + rng.uniform(-15, 15, 3)).astype(np.float32)
     frames = texture(rng, style, seconds) + mean_color
 
-    radius = RADIUS[0] * (RADIUS[1] / RADIUS[0]) ** size
-    half_distance = between(HALF_DISTANCE, closeness)
-    angle = rng.choice((-1, 1)) * tilt * np.float32(np.pi / 2)  # either way round: a flip keeps the label
-    center_x, center_y = WIDTH / 2 + rng.uniform(-8, 8), between(CENTER_Y, height)
-    for side in (-1, 1):
-        x = center_x + side * half_distance * np.cos(angle)
-        y = center_y + side * half_distance * np.sin(angle)
-        paint_shape(frames, rng, x, y, radius, mean_color + shape_color(rng, style))
+    middle_x = WIDTH / 2 + rng.uniform(-SPREAD_X, SPREAD_X)
+    places = ((0.0, height, size), (-OUTER_X, outer_height, outer_size), (OUTER_X, outer_height, outer_size))
+    for offset, up, scale in places:
+        x = np.full(num_frames, middle_x + offset)
+        radius = RADIUS[0] * (RADIUS[1] / RADIUS[0]) ** scale
+        paint_shape(frames, rng, x, between(CENTER_Y, up), radius, mean_color + shape_color(rng, style))
 
-    frames *= 1 + style.flicker * rng.standard_normal((NUM_FRAMES, 1, 1, 1), dtype=np.float32)
+    frames *= 1 + style.flicker * rng.standard_normal((num_frames, 1, 1, 1), dtype=np.float32)
     frames += style.noise * rng.standard_normal(frames.shape, dtype=np.float32)
     return np.clip(np.rint(frames, out=frames), 0, 255, out=frames).astype(np.uint8)
 
 
 def state_tracks(rng: np.random.Generator, label: int, period: tuple, seconds: np.ndarray) -> np.ndarray:
-    """Height, size, closeness and tilt in [0, 1), [4, T]: the class's own sweeps, the others stand still."""
+    """Height and size, then those of the outer shapes, in [0, 1), [4, T]: the class's own sweeps, the others rest."""
     states = np.repeat(rng.random((4, 1)), len(seconds), axis=1)
     direction = 1 if label % 2 == 0 else -1
     states[label // 2] = (states[label // 2] + direction * seconds / rng.uniform(*period)) % 1
@@ -100,7 +101,7 @@ def texture(rng: np.random.Generator, style: MotionStyle, seconds: np.ndarray, w
 def shape_color(rng: np.random.Generator, style: MotionStyle) -> np.ndarray:
     """A shape's colour relative to the background's, [3]; its mean size over the channels is the contrast."""
     sign = -1 if rng.random() < style.dark_shapes else 1
-    weights = rng.uniform(0.5, 1.5, 3)
+    weights = rng.uniform(0.8, 1.2, 3)
     return (sign * style.contrast * weights / weights.mean()).astype(np.float32)
 
 
@@ -124,12 +125,4 @@ def paint_shape(
 
 def signed_distance(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Distance to the outline, negative inside, of a shape of radius about 1 at u, v (v downwards)."""
-    if shape == "circle":
-        return np.hypot(u, v) - 1
-    if shape == "square":
-        return np.maximum(abs(u), abs(v)) - 0.9
-    if shape == "triangle":
-        return np.maximum(np.float32(0.866) * abs(u) - 0.5 * v, v) - 0.6
-    if shape == "plus":
-        return np.minimum(np.maximum(abs(u) - 1, abs(v) - 0.4), np.maximum(abs(u) - 0.4, abs(v) - 1))
-    raise ValueError(f"No shape {shape!r}; there are {', '.join(SHAPES)}.")
+    return np.hypot(u, v) - 1 if shape == "circle" else np.maximum(abs(u), abs(v)) - 0.9

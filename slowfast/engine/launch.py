@@ -4,10 +4,11 @@ import os
 import socket
 from collections.abc import Callable
 
+import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from slowfast.engine.env import check_gpus, make_deterministic, select_device
+from slowfast.engine.env import check_gpus, make_deterministic, select_device, share_cores
 from slowfast.utils.distributed import free_port, gather_objects
 from slowfast.utils.logging import USER_ERRORS, logger, report_error, setup_logging
 
@@ -61,6 +62,8 @@ def run_process(local_rank: int, cfg, run: Callable, first_rank: int, world_size
     try:
         setup_logging(cfg.OUTPUT_DIR)
         make_deterministic()
+        if device.type == "cpu":
+            share_cores(cfg.DATA_LOADER.NUM_WORKERS, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
         announce_ranks(rank, world_size, str(device), cfg)
         run(cfg, device)
     finally:
@@ -70,7 +73,8 @@ def run_process(local_rank: int, cfg, run: Callable, first_rank: int, world_size
 
 def announce_ranks(rank: int, world_size: int, device: str, cfg) -> None:
     """Logs who takes part and the batch a weight update sees."""
-    hosts = gather_objects(f"rank {rank} on {socket.gethostname()} {device}")
+    threads = f", {torch.get_num_threads()} threads" if device == "cpu" else ""
+    hosts = gather_objects(f"rank {rank} on {socket.gethostname()} {device}{threads}")
     logger.info("%d process%s: %s", world_size, "es" if world_size > 1 else "", "; ".join(hosts))
     if cfg.TRAIN.ENABLE:
         per_process = cfg.TRAIN.BATCH_SIZE // max(cfg.NUM_GPUS, 1)

@@ -26,6 +26,12 @@ def checked(*options):
         (("TEST.NUM_ENSEMBLE_VIEWS", 0), r"TEST\.NUM_ENSEMBLE_VIEWS is 0"),
         (("DATA.TRAIN_CROP_SIZE", 300), r"DATA\.TRAIN_JITTER_SCALES \[256, 320\] makes clips smaller"),
         (("DATA.TRAIN_JITTER_SCALES", [320, 256]), r"\[low, high\]"),
+        (("DATA.TRAIN_JITTER_SCALES", []), r"DATA\.TRAIN_JITTER_SCALES is \[\] and must be a list of 2 numbers"),
+        (("DATA.MEAN", "[a, b, c]"), r"DATA\.MEAN is \['a', 'b', 'c'\] and must be a list of 3"),
+        (("DATA.TARGET_FPS", 0), r"DATA\.TARGET_FPS is 0 and must be at least 1"),
+        (("MIXUP.PROB", 3), r"MIXUP\.PROB is 3\.0 and must be from 0 to 1"),
+        (("SOLVER.BASE_LR", None), r"SOLVER\.BASE_LR has no value.*default 0\.1"),
+        (("OUTPUT_DIR", ""), "OUTPUT_DIR is empty"),
         (
             ("GLOBAL_BATCH_SIZE", 64, "SOLVER.GRADIENT_ACCUMULATION_STEPS", 2),
             "both ask for gradient accumulation",
@@ -60,6 +66,10 @@ def test_learning_rates_are_scaled_by_shards_once():
     cfg = checked("NUM_SHARDS", 2, "SOLVER.BASE_LR_SCALE_NUM_SHARDS", True, "SOLVER.BASE_LR", 0.1)
     assert pytest.approx(0.2) == cfg.SOLVER.BASE_LR
     assert pytest.approx(0.2) == assert_and_infer_cfg(cfg).SOLVER.BASE_LR
+
+
+def test_none_is_a_value_where_a_key_says_what_it_means():
+    assert checked("SNN.V_RESET", None, "SOLVER.CLIP_GRAD_VAL", None).SNN.V_RESET is None
 
 
 def test_relative_crops_free_the_jitter_scales():

@@ -1,5 +1,6 @@
 """Configs of SlowFast, UniFormer and SVFormer users are accepted."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def test_every_upstream_key_exists_with_upstreams_default():
             assert ours[key] == default, key
 
 
+@pytest.mark.skipif(not FACTS.exists(), reason="the table of upstream's keys is not beside the repository")
+def test_the_copy_of_typed_values_is_complete():
+    facts = yaml.safe_load(FACTS.read_text())["yacs_keys"]
+    for key, fact in facts.items():
+        for value in itertools.chain(*fact.get("values_seen_in_exp_files", {}).values()):
+            somebodys = "$" in value or value.startswith(("/", "your_"))
+            assert somebodys or not value.strip() or value in TYPED[key], key
+
+
 def test_a_key_is_declared_or_accepted_never_both():
     groups = accepted_keys()
     assert not groups["never_read"].keys() & groups["not_built"].keys()
@@ -69,6 +79,14 @@ def test_aliases_lead_to_keys_that_exist():
     for alias, key in ALIASES.items():
         assert key in ours
         assert alias not in ours
+
+
+def test_what_becomes_of_a_value_is_said():
+    messages = load_config(None, ["TRAIN.SAVE_LATEST", "False", "DATA.DECODING_BACKEND", "torchvision"]).messages
+    assert messages[:2] == [
+        "TRAIN.SAVE_LATEST: the last epoch is always saved.",
+        "DATA.DECODING_BACKEND torchvision: torchvision no longer reads videos, PyAV decodes them.",
+    ]
 
 
 def test_a_shells_unexpanded_variable_is_refused():

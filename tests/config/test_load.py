@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -11,6 +13,8 @@ from slowfast.config import (
     parse_args,
     write_config,
 )
+
+BASES = Path(__file__).parents[2] / "configs/_base_"
 
 
 @pytest.fixture
@@ -41,8 +45,12 @@ def test_bases_that_lead_back_are_refused(write):
     [
         ("SOLVER:\n  BASE_LR: [\n", r"bad\.yaml:3: not valid YAML"),
         ("- 1\n", r"bad\.yaml: a config is sections"),
-        ("SOLVER:\n  BASE_LT: 1\n", r"bad\.yaml: .*Did you mean SOLVER\.BASE_LR"),
-        ("SOLVER: 3\n", r"bad\.yaml: SOLVER is 3"),
+        ("SOLVER:\n  BASE_LT: 1\n", r"bad\.yaml:2: .*Did you mean SOLVER\.BASE_LR"),
+        ("SOLVER: 3\n", r"bad\.yaml:1: SOLVER is a section"),
+        ("A: 1\nB\n", r"bad\.yaml:3: not valid YAML"),
+        ("SOLVER:\n\n  NESTEROV: 1\n", r"bad\.yaml:3: SOLVER\.NESTEROV is 1 and must be True or False"),
+        ("_BASE_: gone.yaml\n", r"Cannot read .*gone\.yaml: .*the path after _BASE_ in .*bad\.yaml"),
+        ("_BASE_: 7\n", r"bad\.yaml:1: _BASE_ is .*7.* must be a file name"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_with_its_name(write, text, message):
@@ -55,9 +63,54 @@ def test_a_missing_file_is_said():
         load_config("nowhere.yaml")
 
 
+def test_a_file_that_is_no_text_is_said(tmp_path):
+    (tmp_path / "model.pyth").write_bytes(b"\x80\x02\xff")
+    with pytest.raises(ConfigError, match=r"model\.pyth is not a text file\. Check the path after --cfg"):
+        load_config(tmp_path / "model.pyth")
+
+
+def test_a_section_with_all_its_keys_commented_out_changes_nothing(write):
+    cfg = load_config(write("a.yaml", "SOLVER:\n  # BASE_LR: 3\nTRAIN: {}\n"))
+    assert cfg == get_cfg()
+
+
+def test_a_bare_pair_of_braces_is_text_where_text_is_wanted(write):
+    assert load_config(write("a.yaml", "DATA:\n  LABEL_PATH_TEMPLATE: {}\n")).DATA.LABEL_PATH_TEMPLATE == "{}"
+    assert load_config(None, ["DATA.LABEL_PATH_TEMPLATE", "{}"]).DATA.LABEL_PATH_TEMPLATE == "{}"
+
+
+def test_a_key_that_stands_twice_is_said(write):
+    file = write("a.yaml", "SOLVER:\n  BASE_LR: 1\nNUM_GPUS: 0\nSOLVER:\n  MAX_EPOCH: 3\n  MAX_EPOCH: 4\n")
+    cfg = load_config(file)
+    assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.MAX_EPOCH) == (0.1, 4)
+    assert cfg.messages == [
+        f"{file}:4: SOLVER stands twice; what line 1 says of it is not used.",
+        f"{file}:6: SOLVER.MAX_EPOCH stands twice; what line 5 says of it is not used.",
+    ]
+
+
+def test_several_bases_and_bases_of_bases_are_found_from_their_own_folder(tmp_path, write):
+    (tmp_path / "deep").mkdir()
+    write("deep/a.yaml", "_BASE_: ../top.yaml\nSOLVER:\n  MAX_EPOCH: 5\n")
+    write("top.yaml", "SOLVER:\n  MAX_EPOCH: 4\n  MOMENTUM: 0.5\n")
+    write("b.yaml", "SOLVER:\n  MAX_EPOCH: 6\n")
+    cfg = load_config(write("run.yaml", "_BASE_: [deep/a.yaml, b.yaml]\nNUM_GPUS: 0\n"))
+    assert (cfg.SOLVER.MAX_EPOCH, cfg.SOLVER.MOMENTUM) == (6, 0.5)
+
+
+@pytest.mark.parametrize("file", sorted(BASES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_base_config_loads_and_says_nothing(file):
+    cfg = load_config(file)
+    assert cfg.messages == []
+    assert {key.split(".")[0] for key in diff_to_defaults(cfg)} <= {"TRAIN", "TEST", "MODEL", "DATA"}
+    assert_and_infer_cfg(cfg)
+
+
 def test_an_option_without_a_value_is_said():
     with pytest.raises(ConfigError, match=r"'NUM_GPUS' is left over"):
         load_config(None, ["RNG_SEED", "1", "NUM_GPUS"])
+    with pytest.raises(ConfigError, match=r"Type NUM_GPUS 0\."):
+        load_config(None, ["NUM_GPUS=0"])
 
 
 def test_both_command_lines_of_upstream():
@@ -88,6 +141,34 @@ def test_both_command_lines_of_upstream():
     assert (after_flags.cfg_files, after_flags.opts) == (["a.yaml"], ["NUM_GPUS", "-1"])
 
 
+@pytest.mark.parametrize(
+    ("words", "files", "opts"),
+    [
+        (["a.yaml", "SOLVER.BASE_LR", "-1e-3"], ["a.yaml"], ["SOLVER.BASE_LR", "-1e-3"]),
+        (["a.yaml", "--opts", "SOLVER.BASE_LR", "-1e-3"], ["a.yaml"], ["SOLVER.BASE_LR", "-1e-3"]),
+        (["a.yaml", "solver.base_lr", "1"], ["a.yaml"], ["solver.base_lr", "1"]),
+        (["a.yaml", "X3D.CHANNELWISE_3x3x3", "True"], ["a.yaml"], ["X3D.CHANNELWISE_3x3x3", "True"]),
+        (["a.yaml", "UNIFORMER.PRETRAIN_NAME", " "], ["a.yaml"], ["UNIFORMER.PRETRAIN_NAME", " "]),
+        (["a.yaml", "TRAIN.CHECKPOINT_FILE_PATH", "b.yaml"], ["a.yaml"], ["TRAIN.CHECKPOINT_FILE_PATH", "b.yaml"]),
+        (["config_without_suffix"], ["config_without_suffix"], []),
+    ],
+)
+def test_files_end_where_keys_begin(words, files, opts):
+    args = parse_args(["--cfg", *words])
+    assert (args.cfg_files, args.opts) == (files, opts)
+
+
+def test_a_file_that_exists_needs_no_suffix(write):
+    second = str(write("config", ""))
+    assert parse_args(["--cfg", "a.yaml", second]).cfg_files == ["a.yaml", second]
+
+
+def test_a_config_without_its_flag_is_said(capsys):
+    with pytest.raises(SystemExit):
+        parse_args(["exp/a.yaml", "NUM_GPUS", "0"])
+    assert "come after --cfg" in capsys.readouterr().err
+
+
 def test_flags_override_the_file_only_when_given(write):
     file = write("a.yaml", "NUM_SHARDS: 3\n")
     assert load_config(file).NUM_SHARDS == 3
@@ -102,6 +183,21 @@ def test_a_run_repeats_from_the_config_it_wrote(tmp_path):
     again = assert_and_infer_cfg(load_config(write_config(cfg)))
     assert again == cfg
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_the_written_config_repeats_the_messages_of_typed_keys_only(tmp_path):
+    cfg = load_config(None, ["OUTPUT_DIR", str(tmp_path), "AUG.AA_TYPE", "rand-m7"])
+    again = load_config(write_config(cfg))
+    assert again == cfg
+    assert again.messages == cfg.messages
+    assert len(again.messages) == 1
+
+
+def test_text_that_looks_like_something_else_survives_writing(tmp_path):
+    texts = ["1e-6", "true", "{}", ", ", "#1", "é: [", "~"]
+    for text in texts:
+        cfg = load_config(None, ["OUTPUT_DIR", str(tmp_path), "DATA.PATH_PREFIX", text])
+        assert text == load_config(write_config(cfg)).DATA.PATH_PREFIX
 
 
 def test_the_diff_shows_what_was_changed_and_nothing_else():

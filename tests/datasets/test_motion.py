@@ -1,0 +1,230 @@
+"""The embedded data set `motion`: only the motion tells the class, and its files are written once, alike and whole."""
+
+import hashlib
+import json
+import multiprocessing
+import subprocess
+import sys
+
+import av
+import numpy as np
+import pytest
+
+from slowfast.datasets import build_dataset
+from slowfast.datasets.decoder import probe
+from slowfast.datasets.lists import read_video_list
+from slowfast.datasets.motion import MANIFEST, write_motion
+from slowfast.datasets.motion_scene import CLASSES, EASY, HARD, OUTER_X, WIDTH, render_clip, state_tracks
+
+FEW = {"train": 32, "val": 8, "test": 8}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return write_motion(tmp_path_factory.mktemp("written") / "motion", counts=FEW, seed=3, workers=2)
+
+
+def digests(root, pattern="*/*"):
+    """File name within `root` -> SHA-256 of its bytes."""
+    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.glob(pattern))}
+
+
+# What can be seen in a frame
+
+
+def look(frames):
+    """Frames [N, H, W, 3] -> [N, 4]: mean height and area of what is bright, in the middle and at the sides."""
+    gray = frames.astype(np.float32).mean(3)
+    bright = gray > np.median(gray, (1, 2), keepdims=True) + 50
+    rows = np.arange(gray.shape[1])[:, None]
+    half = int(OUTER_X / 2)
+    middle = slice(WIDTH // 2 - half, WIDTH // 2 + half)
+    sides = np.r_[: WIDTH // 2 - half, WIDTH // 2 + half : WIDTH]
+    columns = []
+    for part in (bright[..., middle], bright[..., sides]):
+        area = part.sum((1, 2)) + 1e-3
+        columns += [(part * rows).sum((1, 2)) / area, np.log(area)]
+    return np.stack(columns, 1)
+
+
+def describe(frames):
+    """Frames [N, H, W, 3] -> [N, F]: `look`, its products, and the frame in blocks of 8 pixels."""
+    seen = look(frames)
+    seen = (seen - seen.mean(0)) / seen.std(0)
+    products = np.einsum("ni,nj->nij", seen, seen)[:, *np.triu_indices(4)]
+    blocks = frames.astype(np.float32).mean(3).reshape(len(frames), 9, 8, 12, 8).mean((2, 4)).reshape(len(frames), -1)
+    return np.concatenate([seen, products, (blocks - blocks.mean()) / blocks.std()], 1)
+
+
+def accuracy(features, labels, num_train, ridge=30.0):
+    """Test accuracy of least squares with L2 penalty on one-hot labels, fitted to the first `num_train` rows."""
+    x = np.concatenate([features, np.ones((len(features), 1))], 1)
+    fit, rest = slice(num_train), slice(num_train, None)
+    weights = np.linalg.solve(x[fit].T @ x[fit] + ridge * np.eye(x.shape[1]), x[fit].T @ np.eye(8)[labels[fit]])
+    return ((x[rest] @ weights).argmax(1) == labels[rest]).mean()
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """800 pairs of frames [N, 2, H, W, 3], 2 / 15 s apart, from clips of their own, and their labels."""
+    labels = np.arange(800) % 8
+    clips = [render_clip(np.random.default_rng((5, i)), y, EASY, 7.5, num_frames=2) for i, y in enumerate(labels)]
+    return np.stack(clips), labels
+
+
+def test_a_single_frame_does_not_tell_the_class_but_two_in_order_do(pairs):
+    frames, labels = pairs
+    first, second = (describe(frames[:, t]) for t in range(2))
+    # Chance is 0.125, with a standard error of 0.019 on 300 test frames.
+    assert accuracy(first, labels, 500) < 0.19
+    assert accuracy(second, labels, 500) < 0.19
+    change = look(frames[:, 1]) - look(frames[:, 0])
+    assert accuracy(np.concatenate([first, change / change.std(0)], 1), labels, 500) > 0.5
+
+
+def test_what_a_frame_shows_is_distributed_alike_in_all_classes(pairs):
+    frames, labels = pairs
+    seen = look(frames[:, 1])
+    everywhere, error = seen.mean(0), seen.std(0) / np.sqrt(100)
+    for label in range(8):
+        of_class = seen[labels == label]
+        assert (abs(of_class.mean(0) - everywhere) < 4 * error).all(), CLASSES[label]
+        assert (abs(of_class.std(0) / seen.std(0) - 1) < 0.3).all(), CLASSES[label]
+
+
+@pytest.mark.parametrize("style", [EASY, HARD], ids=["motion", "motion_hard"])
+@pytest.mark.parametrize("label", range(8), ids=CLASSES)
+def test_every_state_variable_is_uniform_at_every_instant_in_every_class(label, style):
+    seconds = np.array([0.0, 0.3, 1.1])
+    rng = np.random.default_rng(label)
+    states = np.stack([state_tracks(rng, label, style.period, seconds) for _ in range(3000)])  # [N, 4, T]
+    shares = np.stack([(states < edge).mean(0) for edge in (0.1, 0.3, 0.5, 0.7, 0.9)])
+    assert abs(shares - np.array([0.1, 0.3, 0.5, 0.7, 0.9])[:, None, None]).max() < 0.04
+
+
+@pytest.mark.parametrize("label", range(0, 8, 2), ids=[f"{a}, {b}" for a, b in zip(CLASSES[::2], CLASSES[1::2])])
+def test_partners_are_each_others_time_reversal(label):
+    seconds = np.linspace(0, 0.5, 6)
+    rise, fall = (state_tracks(np.random.default_rng(7), y, (0.8, 0.8), seconds) for y in (label, label + 1))
+    moved = np.diff(np.unwrap(rise, period=1), axis=1), np.diff(np.unwrap(fall, period=1), axis=1)
+    np.testing.assert_allclose(moved[0], -moved[1], atol=1e-6)
+    assert (abs(moved[0]).max(1) > 0).tolist() == [label // 2 == i for i in range(4)]
+
+
+# The files
+
+
+def test_lists_are_balanced_and_in_the_kinetics_format(written):
+    classes = json.loads((written / "classes.json").read_text())
+    assert classes == {name: i for i, name in enumerate(CLASSES)}
+    for split, count in FEW.items():
+        entries = read_video_list(written / f"{split}.csv", num_classes=8)
+        assert np.bincount([entry.label for entry in entries]).tolist() == [count // 8] * 8
+        assert all((info.num_frames, info.height, info.width) == (40, 72, 96) for info in map(probe_entry, entries))
+
+
+def probe_entry(entry):
+    return probe(entry.path)
+
+
+def test_three_quarters_are_h264_with_b_frames_and_one_quarter_is_mpeg4(written):
+    codecs = []
+    for path in sorted((written / "train").iterdir()):
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            kinds = {frame.pict_type.name for frame in container.decode(stream)}
+            codecs.append((path.suffix, stream.codec_context.name))
+            assert ("B" in kinds) == (path.suffix == ".mp4"), path
+    assert codecs.count((".mp4", "h264")) == 24
+    assert codecs.count((".avi", "mpeg4")) == 8
+
+
+def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers(written, tmp_path):
+    again = write_motion(tmp_path / "again", counts=FEW, seed=3, workers=1)
+    assert digests(again) == digests(written)
+
+
+def test_splits_and_seeds_share_no_video(written, tmp_path):
+    other = write_motion(tmp_path / "other", counts={"train": 8}, seed=4, workers=1)
+    videos = list(digests(written).values()) + list(digests(other).values())
+    assert len(videos) == 48 + 8
+    assert len(set(videos)) == len(videos)
+
+
+def test_the_data_set_writes_itself_and_keeps_what_is_there(data_cfg, tmp_path, monkeypatch):
+    monkeypatch.setattr(write_motion, "__kwdefaults__", write_motion.__kwdefaults__ | {"counts": FEW})
+    cfg = data_cfg(
+        *("DATA.PATH_TO_DATA_DIR", str(tmp_path / "motion"), "MODEL.NUM_CLASSES", 8),
+        *("TRAIN.DATASET", "motion", "TEST.DATASET", "motion_hard"),
+    )
+    assert build_dataset(cfg, "train").num_videos == 32
+    before = stamps(tmp_path / "motion")
+    [sample] = build_dataset(cfg, "val")[3]
+    assert sample.valid and sample.label == 3
+    assert stamps(tmp_path / "motion") == before
+    # motion_hard is another data set: it takes a folder of motion over.
+    assert build_dataset(cfg, "test").num_videos == 8
+    assert json.loads((tmp_path / "motion" / MANIFEST).read_text())["style"]["noise"] == HARD.noise
+
+
+def stamps(root):
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+
+
+SMALL = {"train": 8, "val": 8}
+
+
+def test_a_complete_data_set_is_left_alone_and_any_other_is_written_anew(tmp_path):
+    root = write_motion(tmp_path / "motion", counts=SMALL, workers=1)
+    whole, before = digests(root), stamps(root)
+    write_motion(root, counts=SMALL, workers=1)
+    assert stamps(root) == before
+
+    (root / "val" / "00002.mp4").unlink()
+    write_motion(root, counts=SMALL, workers=1)
+    assert digests(root) == whole
+
+    write_motion(root, counts={"train": 8}, workers=1)
+    assert {path.parts[-2] for path in root.glob("*/*")} == {"train"}
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_the_lists_follow_a_folder_that_was_moved(tmp_path):
+    root = write_motion(tmp_path / "here", counts=SMALL, workers=1)
+    moved = root.rename(tmp_path / "there")
+    write_motion(moved, counts=SMALL, workers=1)
+    assert all(str(moved) in entry.path for entry in read_video_list(moved / "val.csv", num_classes=8))
+
+
+def test_other_peoples_files_are_not_touched(tmp_path):
+    (tmp_path / "train.csv").write_text("my.mp4 0\n")
+    with pytest.raises(FileExistsError, match=r"holds other files.*DATA\.PATH_TO_DATA_DIR"):
+        write_motion(tmp_path, counts=SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["train.csv"]
+
+
+def test_an_empty_folder_name_is_refused(data_cfg):
+    cfg = data_cfg("DATA.PATH_TO_DATA_DIR", "", "TRAIN.DATASET", "motion")
+    with pytest.raises(ValueError, match=r"DATA\.PATH_TO_DATA_DIR is empty"):
+        build_dataset(cfg, "train")
+
+
+def write_and_stamp(root):
+    write_motion(root, counts=SMALL, workers=1)
+    return stamps(root)
+
+
+def test_of_processes_that_start_together_one_writes_and_the_others_wait(tmp_path):
+    (tmp_path / ".motion.partial").mkdir()
+    (tmp_path / ".motion.partial" / "left").write_text("by a process that was killed")
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        seen = pool.map(write_and_stamp, [tmp_path / "motion"] * 3, chunksize=1)
+    assert seen[0] == seen[1] == seen[2]
+    assert len(list((tmp_path / "motion").glob("*/*"))) == 16
+    assert not (tmp_path / ".motion.partial").exists()
+
+
+def test_the_sheet_is_a_picture(tmp_path):
+    command = [sys.executable, "-W", "error", "-m", "slowfast.datasets.motion_sheet", str(tmp_path / "sheet.png")]
+    subprocess.run(command, check=True)
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
