@@ -4,5 +4,5 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../../tools/activate.sh"
-exec python "$here/../../tools/run_net.py" --cfg "$here/config.yaml" \
-    OUTPUT_DIR "$here/output/$(date +%Y%m%d-%H%M%S)" DATA.PATH_TO_DATA_DIR "$here/../../data/motion" "$@"
+exec python "$spikefast_root/tools/run_net.py" --cfg "$here/config.yaml" \
+    OUTPUT_DIR "$here/output/$(date +%Y%m%d-%H%M%S)" DATA.PATH_TO_DATA_DIR "$spikefast_root/data/motion" "$@"

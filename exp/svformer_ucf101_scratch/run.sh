@@ -4,5 +4,5 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../../tools/activate.sh"
-exec python "$here/../../tools/run_net.py" --cfg "$here/config.yaml" OUTPUT_DIR "$here/output" \
+exec python "$spikefast_root/tools/run_net.py" --cfg "$here/config.yaml" OUTPUT_DIR "$here/output" \
     ${DATA_ROOT:+DATA.PATH_TO_DATA_DIR "$DATA_ROOT/ucf101/lists/split1" DATA.PATH_PREFIX "$DATA_ROOT/ucf101/videos"} "$@"

@@ -36,6 +36,7 @@ class Motion(Kinetics):
     """DATA.PATH_TO_DATA_DIR as `write_motion` leaves it; written there first where it is not yet."""
 
     style = EASY
+    counts = COUNTS
 
     def __init__(self, cfg, split: str):
         root = cfg.DATA.PATH_TO_DATA_DIR
@@ -43,9 +44,15 @@ class Motion(Kinetics):
             raise ValueError(
                 "DATA.PATH_TO_DATA_DIR is empty. Set it to the folder that is to hold the data set motion."
             )
+        expected, found = describe(root, self.style), read_manifest(Path(root))
+        if found and found["version"] == VERSION and found["style"] != expected["style"]:
+            raise FileExistsError(
+                f"{root} holds the data set motion in another style ({found['style']}). "
+                "Set DATA.PATH_TO_DATA_DIR to a folder of its own for each of motion and motion_hard."
+            )
         # Any number of clips will do here, so that a smaller set for a quick look is not written over.
-        if not is_complete(Path(root), describe(root, self.style)):
-            write_motion(root, style=self.style)
+        if not is_complete(Path(root), expected):
+            write_motion(root, style=self.style, counts=self.counts)
         super().__init__(cfg, split)
 
 
@@ -70,7 +77,7 @@ def write_motion(
 
     Args:
         counts: clips per split; the classes take turns.
-        workers: threads that draw and encode (both release Python's lock); None: one per core.
+        workers: threads that draw and encode (both release Python's lock); None: one per core, at most 16.
 
     Raises:
         FileExistsError: `root` holds files that are not a `motion` data set.
@@ -103,13 +110,19 @@ def write_motion(
 
 def is_complete(root: Path, expected: dict) -> bool:
     """Whether `root` has a manifest with these entries, the lists, and as many videos as it says."""
-    try:
-        manifest = json.loads((root / MANIFEST).read_text())
-        found = sum(1 for split in manifest["counts"] for _ in os.scandir(root / split))
-    except (FileNotFoundError, NotADirectoryError):
+    manifest = read_manifest(root)
+    if manifest is None or not expected.items() <= manifest.items():
         return False
     lists = all((root / f"{split}.csv").is_file() for split in manifest["counts"])
-    return lists and found == sum(manifest["counts"].values()) and expected.items() <= manifest.items()
+    return lists and sum(1 for _ in root.glob("*/*")) == sum(manifest["counts"].values())
+
+
+def read_manifest(root: Path) -> dict | None:
+    """What `root` was written with; None where nothing was."""
+    try:
+        return json.loads((root / MANIFEST).read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def describe(root: str | Path, style: MotionStyle) -> dict:
@@ -141,7 +154,7 @@ def write_files(
         lines = [f"{root / name} {i % len(CLASSES)}\n" for i, name in enumerate(names)]
         (folder / f"{split}.csv").write_text("".join(lines))
     (folder / "classes.json").write_text(json.dumps({name: i for i, name in enumerate(CLASSES)}, indent=1))
-    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1)) as pool:
         list(pool.map(lambda job: write_clip(*job, style), jobs))
 
 
