@@ -20,9 +20,7 @@ def own_videos(motion_dir, tmp_path):
     """A folder with three videos (one name with spaces and accents) and the three lists."""
     folder = tmp_path / "own"
     folder.mkdir()
-    for source, name in zip(
-        sorted((motion_dir / "train").iterdir())[:3], ("a.mp4", "b b é.mp4", "c.mp4"), strict=True
-    ):
+    for source, name in zip(sorted((motion_dir / "train").iterdir())[:3], ("a.mp4", "b b é.mp4", "c.mp4"), strict=True):
         shutil.copy(source, folder / name)
     for split in ("train", "val", "test"):
         (folder / f"{split}.csv").write_text("a.mp4 0\nb b é.mp4 1\nc.mp4 1\n", encoding="utf-8")
