@@ -74,6 +74,7 @@ CHOICES = {
 # Whole numbers and the least each may be.
 COUNTS = {
     "NUM_GPUS": 0,
+    "CPU_THREADS": 0,
     "NUM_SHARDS": 1,
     "SHARD_ID": 0,
     "RNG_SEED": 0,

@@ -44,6 +44,11 @@ add_section(
         "SHARD_ID": (0, "Which of NUM_SHARDS this machine is, from 0."),
         "OUTPUT_DIR": ("./tmp", "Folder of logs, checkpoints, predictions and reports."),
         "RNG_SEED": (1, "Seed of the weights, the order of the data and every random draw."),
+        "CPU_THREADS": (
+            0,
+            "Threads of torch on the CPU; 0: torch's choice, all cores. On the CPU leave the loader processes theirs: "
+            "with more threads than free cores each operator waits. The number changes how sums are rounded.",
+        ),
         "DIST_BACKEND": ("nccl", "Backend of torch.distributed on GPUs; the CPU always uses gloo."),
         "LOG_PERIOD": (10, "Steps between two log lines.", "steps"),
         "LOG_MODEL_INFO": (True, "Log parameters and FLOPs before training."),

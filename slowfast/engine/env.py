@@ -27,17 +27,6 @@ def check_gpus(num_gpus: int) -> None:
         raise ValueError(f"NUM_GPUS {num_gpus}, but this machine has {have}. Set NUM_GPUS {available}.")
 
 
-def share_cores(num_workers: int, processes: int) -> int:
-    """Gives torch the cores that the loader processes leave, of this process's share; returns how many.
-
-    More threads than free cores wait for each other at every operator and make a CPU run many times slower.
-    An OMP_NUM_THREADS in the environment decides instead.
-    """
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(len(os.sched_getaffinity(0)) // processes - num_workers, 1))
-    return torch.get_num_threads()
-
-
 def make_deterministic() -> None:
     """Same seed, same numbers: no autotuned or atomic kernels where torch has others."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -24,7 +24,16 @@ from slowfast.version import __version__
 # Keys that may change between an interruption and the resume without changing the weights that come out.
 FREE_SECTIONS = ("TEST", "TENSORBOARD", "BENCHMARK", "DEMO", "DATA_LOADER")
 FREE_KEYS = {
-    *("OUTPUT_DIR", "NUM_GPUS", "NUM_SHARDS", "SHARD_ID", "DIST_BACKEND", "LOG_PERIOD", "LOG_MODEL_INFO"),
+    *(
+        "OUTPUT_DIR",
+        "NUM_GPUS",
+        "NUM_SHARDS",
+        "SHARD_ID",
+        "DIST_BACKEND",
+        "LOG_PERIOD",
+        "LOG_MODEL_INFO",
+        "CPU_THREADS",
+    ),
     *("TRAIN.ENABLE", "TRAIN.AUTO_RESUME", "TRAIN.EVAL_PERIOD", "TRAIN.CHECKPOINT_PERIOD"),
     *("TRAIN.CHECKPOINT_FILE_PATH", "TRAIN.RESUME_CHANGED", "DATA.PATH_TO_DATA_DIR", "DATA.PATH_PREFIX"),
     *("DATA.CHECK_VIDEOS", "DATA.VAL_VIEW", "DATA.TEST_CROP_SIZE", "DATA.ENSEMBLE_METHOD"),

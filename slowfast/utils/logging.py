@@ -22,12 +22,12 @@ logger = logging.getLogger("slowfast")
 USER_ERRORS = (ValueError, OSError, KeyError)
 
 
-class TerminalHandler(logging.StreamHandler):
-    """Prints through tqdm, so that a progress bar stays below the lines; leaves json_stats to the file."""
+class TerminalHandler(logging.Handler):
+    """Prints to standard output through tqdm, so that a progress bar stays below the lines; no json_stats."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if not getattr(record, "file_only", False):
-            tqdm.write(self.format(record), file=self.stream)
+            tqdm.write(self.format(record), file=sys.stdout)
 
 
 def setup_logging(output_dir: str | Path | None) -> None:
@@ -35,7 +35,7 @@ def setup_logging(output_dir: str | Path | None) -> None:
     logger.handlers.clear()
     logger.propagate = False
     logger.setLevel(logging.INFO if is_master() else logging.ERROR)
-    terminal = TerminalHandler(sys.stdout)
+    terminal = TerminalHandler()
     terminal.setFormatter(logging.Formatter("%(message)s" if is_master() else FORMAT, "%m/%d %H:%M:%S"))
     logger.addHandler(terminal)
     if is_master() and output_dir is not None:
