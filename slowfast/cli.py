@@ -1,10 +1,20 @@
 """The command line: parse, load each configuration, launch it; a user's mistake becomes one message."""
 
 import os
+import sys
 
 from slowfast.config import assert_and_infer_cfg, help_config, load_config, parse_args
 from slowfast.utils.logging import USER_ERRORS, report_error
 from slowfast.version import __version__
+
+
+def print_text(text: str) -> None:
+    """Prints to a reader that may go away before the end (`| head`)."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What Python would still flush at exit must have somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -14,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"spikefast {__version__}")
         return 0
     if args.help_config is not None:
-        print(help_config(args.help_config))
+        print_text(help_config(args.help_config))
         return 0
     from slowfast.engine import launch, run  # --help and its like need no engine
 

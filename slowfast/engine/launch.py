@@ -9,7 +9,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from slowfast.engine.env import check_gpus, make_deterministic, select_device
-from slowfast.utils.distributed import free_port, gather_objects
+from slowfast.utils.distributed import barrier, free_port, gather_objects
 from slowfast.utils.logging import USER_ERRORS, logger, report_error, setup_logging
 
 
@@ -66,6 +66,11 @@ def run_process(local_rank: int, cfg, run: Callable, first_rank: int, world_size
             torch.set_num_threads(cfg.CPU_THREADS)
         announce_ranks(rank, world_size, str(device), cfg)
         run(cfg, device)
+        barrier()  # ranks leave together: one that goes early can take the others' connections along
+    except Exception as error:
+        if getattr(error, "on_every_rank", False):
+            barrier()
+        raise
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()

@@ -11,7 +11,7 @@ from slowfast.engine.ledger import refuse_foreign_checkpoints
 from slowfast.engine.weights import check_test_weights
 from slowfast.evaluation.complexity import count_flops, count_parameters
 from slowfast.models import build_model
-from slowfast.utils.distributed import barrier, broadcast_object, get_world_size, is_master
+from slowfast.utils.distributed import broadcast_object, get_world_size, is_master
 from slowfast.utils.logging import logger
 
 
@@ -34,7 +34,6 @@ def preflight(cfg) -> None:
         except (ValueError, OSError, KeyError) as error:
             problem = str(error.args[0] if isinstance(error, KeyError) else error)
     problem = broadcast_object(problem)
-    barrier()  # no rank leaves, and takes the connection along, before all have heard
     if problem:
         raise PreflightError(problem)
 
