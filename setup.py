@@ -28,6 +28,7 @@ setup(
         "tensorboard>=2.16",
         "tqdm>=4.66",  # the progress bar; fvcore already depends on it
         "numpy>=1.26",
+        "tabulate>=0.9",  # tables on the terminal; fvcore already depends on it
         "matplotlib>=3.8",  # confusion matrices; SpikingJelly already depends on it
     ],
     extras_require={

@@ -1,0 +1,1 @@
+"""Speed and memory: one module a subject, each with `add_arguments(parser)` and `run(args) -> Results`."""

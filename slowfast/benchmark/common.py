@@ -1,0 +1,90 @@
+"""What every benchmark shares: alternated timing, ratios against a named baseline, a table and JSON."""
+
+import json
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import torch
+from tabulate import tabulate
+
+
+@dataclass
+class Results:
+    """Rows of one table, each a dict of column -> value with the same keys; `note` says how they were taken."""
+
+    title: str
+    note: str
+    rows: list[dict] = field(default_factory=list)
+
+    def print(self) -> None:
+        print(f"\n{self.title}\n{tabulate(self.rows, headers='keys', floatfmt='.3g')}\n{self.note}")
+
+    def write(self, path: Path) -> None:
+        contents = {"title": self.title, "note": self.note, "machine": machine(), "rows": self.rows}
+        path.write_text(json.dumps(contents, indent=1) + "\n")
+
+
+def alternate(candidates: dict[str, Callable[[], object]], runs: int, device: str = "cpu") -> dict[str, list[float]]:
+    """Seconds of every run of every candidate, one after the other in turns, so that a busy machine hits all alike.
+
+    Each candidate runs once unmeasured first. On a CUDA device a run ends when the device has finished.
+    """
+    for candidate in candidates.values():
+        candidate()
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(runs):
+        for name, candidate in candidates.items():
+            synchronize(device)
+            start = time.perf_counter()
+            candidate()
+            synchronize(device)
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratios(seconds: dict[str, list[float]], baseline: str) -> dict[str, float]:
+    """How many times faster than `baseline` each candidate is: the median over the turns of their ratios."""
+    return {
+        name: median(base / own for base, own in zip(seconds[baseline], times, strict=True))
+        for name, times in seconds.items()
+    }
+
+
+def synchronize(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and its finished children, user and system."""
+    return sum(
+        used.ru_utime + used.ru_stime
+        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+
+
+def machine() -> dict:
+    """What the figures were taken on."""
+    found = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "processor": processor_name(),
+    }
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def processor_name() -> str:
+    """The CPU's model name on Linux, the architecture elsewhere."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
