@@ -61,6 +61,8 @@ def scale_learning_rates(cfg: CfgNode) -> None:
 
 
 CHOICES = {
+    "SNN.BACKEND": ("auto", "cupy", "spikingjelly"),
+    "SNN.STATE_DTYPE": ("float32", "input"),
     "TRAIN.AMP_DTYPE": ("float16", "bfloat16"),
     "TEST.NUM_SPATIAL_CROPS": (1, 3),
     "DATA.ENSEMBLE_METHOD": ("sum", "max"),

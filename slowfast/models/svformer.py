@@ -68,12 +68,12 @@ class SpikingMLP(nn.Module):
         self.act2, self.fc2, self.norm2 = neuron(), linear(hidden_dim, dim), norm(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = over_channels(self.norm1, per_step(self.fc1, self.act1(x)))
-        return over_channels(self.norm2, per_step(self.fc2, self.act2(x)))
+        x = over_channels(partial(self.act2, norm=self.norm1), per_step(self.fc1, self.act1(x)))
+        return over_channels(self.norm2, per_step(self.fc2, x))
 
 
-def over_channels(norm: nn.Module, x: Tensor) -> Tensor:
-    """A norm of [T, B, C, ...] on maps [T, B, C, H, W] as they are, on tokens [T, B, N, C] transposed."""
+def over_channels(norm: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """A layer of [T, B, C, ...] on maps [T, B, C, H, W] as they are, on tokens [T, B, N, C] transposed."""
     return norm(x) if x.dim() == 5 else norm(x.transpose(2, 3)).transpose(2, 3)
 
 

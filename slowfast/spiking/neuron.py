@@ -1,10 +1,11 @@
 """Spiking neurons as functions of a sequence: current [T, B, ...] in, spikes [T, B, ...] out.
 
-The dynamics and their kernels are SpikingJelly's (`spikingjelly.activation_based.neuron`): charge, fire
-where `h >= v_threshold`, reset. What is added here is that a call starts from rest and leaves nothing
-behind, so no training loop has to reset a network; a stream carries its state in an explicit argument.
+The classes, their parameters and their dynamics are SpikingJelly's (`spikingjelly.activation_based.neuron`): charge,
+fire where `h >= v_threshold`, reset. What is added: a call starts from rest and leaves nothing behind, so no
+training loop has to reset a network; a stream carries its state in an explicit argument; the operators of
+`slowfast.spiking.ops` compute it, also fused with a norm in front (`neuron(y, norm)` is `neuron(norm(y))`).
 
-Adding a neuron: a class with the two bases of `LIF` below and a `from_config`, decorated with
+Adding a neuron: a class with the two bases of `LIF` below, its `charge` and a `from_config`, decorated with
 `NEURON_REGISTRY.register()`; `SNN.NEURON` then selects it by its name.
 """
 
@@ -16,6 +17,10 @@ from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
 
 from slowfast.config import add_section
+from slowfast.spiking import ops
+from slowfast.spiking.dynamics import SURROGATES, Dynamics
+from slowfast.spiking.kernels import device
+from slowfast.spiking.norm import BatchNorm
 from slowfast.utils.registry import Registry
 
 add_section(
@@ -32,34 +37,96 @@ add_section(
         "SURROGATE_ALPHA": (None, "Sharpness of the surrogate gradient. None: SpikingJelly's default."),
         "DETACH_RESET": (True, "Keep the gradient out of the reset term."),
         "DECAY_INPUT": (True, "Scale the input by 1 / tau too (LIF, PLIF)."),
+        "BACKEND": (
+            "auto",
+            "Who computes the neurons: cupy (our CUDA kernels; needs CuPy and a GPU), spikingjelly (its own "
+            "dispatch), auto (ours on the CPU and where CuPy is, else spikingjelly).",
+        ),
+        "FUSE_NORM": (True, "Compute a norm and the neuron behind it in one pass, keeping only the norm's input."),
+        "STATE_DTYPE": (
+            "float32",
+            "Membrane potential under fp16 and bf16: float32, or input (rounded to the input's dtype each step).",
+        ),
     },
 )
 
 NEURON_REGISTRY = Registry("SNN.NEURON")
 
 
-class SpikingNeuron:
-    """Makes a SpikingJelly neuron a stateless function of a sequence; goes before it in the bases."""
+LEAKY = "v + (x - (v - v_reset)) * k"
+LEAKY_FULL_INPUT = "v - (v - v_reset) * k + x"
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Current [T, B, ...] -> spikes [T, B, ...] of the same dtype; starts at rest, keeps no state."""
-        return self.stream(x)[0]
+
+class SpikingNeuron:
+    """Makes a SpikingJelly neuron a stateless function of a sequence; goes before it in the bases.
+
+    `charge` is the potential h[t] as an expression of v (v[t-1]), x (x[t]), k and v_reset; None leaves the neuron to
+    SpikingJelly's implementation. `k()` is a number, or a tensor of one element where it is learnt.
+    """
+
+    charge: str | None = None
+    backend = "auto"
+    fuse_norm = True
+    round_state = False
+
+    def k(self) -> float | Tensor:
+        return 0.0
+
+    def forward(self, x: Tensor, norm: BatchNorm | None = None) -> Tensor:
+        """Current [T, B, ...] -> spikes [T, B, ...] of the same dtype; starts at rest, keeps no state.
+
+        Args:
+            norm: of [T, B, C, ...], applied to x first; fused with the neuron unless `fuse_norm` is off.
+        """
+        if norm is not None and not (self.fuse_norm and self.own_operator(x)):
+            x, norm = norm(x), None
+        if not self.own_operator(x):
+            return self.stream(x)[0]
+        if norm is None:
+            return ops.fire(x, *self.dynamics())[0]
+        return norm.fused(x, *self.dynamics())
 
     def stream(self, x: Tensor, v: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Current [T, B, ...] and potential [B, ...] (None: at rest) -> spikes and the potential after T."""
-        if x.dim() == 0 or x.shape[0] == 0:
-            raise ValueError(f"{type(self).__name__} needs at least one time step; got input {tuple(x.shape)}.")
+        ops.check_input(x)
         if v is None:
             # The potential is kept in fp32 under fp16 and bf16 currents, or small leaks would round away.
             dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
             v = torch.full(x.shape[1:], self.v_reset or 0.0, dtype=dtype, device=x.device)
+        if self.own_operator(x):
+            return ops.fire(x, *self.dynamics(), v)
         (spikes,), (v,) = self.multi_step_functional_forward((x,), (v,))
         return spikes, v
+
+    def own_operator(self, x: Tensor) -> bool:
+        """Whether our operators compute this neuron for x."""
+        if self.charge is None or self.backend == "spikingjelly":
+            return False
+        known = type(self.surrogate_function).__name__ in SURROGATES
+        return known and (self.backend == "cupy" or not x.is_cuda or device.available())
+
+    def dynamics(self) -> tuple[Dynamics, Tensor | None]:
+        """The description the operators take, and k where it is learnt."""
+        k = self.k()
+        learnt = isinstance(k, Tensor)
+        description = Dynamics(
+            self.charge,
+            type(self.surrogate_function).__name__,
+            float(self.surrogate_function.alpha),
+            self.v_threshold,
+            self.v_reset,
+            self.detach_reset,
+            None if learnt else k,
+            self.round_state,
+        )
+        return description, k.view(1) if learnt else None
 
 
 @NEURON_REGISTRY.register()
 class IF(SpikingNeuron, neuron.IFNode):
     """Integrate and fire: h[t] = v[t-1] + x[t]."""
+
+    charge = "v + x"
 
     @classmethod
     def from_config(cls, cfg, **common) -> "IF":
@@ -70,6 +137,13 @@ class IF(SpikingNeuron, neuron.IFNode):
 class LIF(SpikingNeuron, neuron.LIFNode):
     """Leaky integrate and fire: h[t] = v[t-1] + (x[t] - (v[t-1] - v_reset)) / tau."""
 
+    @property
+    def charge(self) -> str:
+        return LEAKY if self.decay_input else LEAKY_FULL_INPUT
+
+    def k(self) -> float:
+        return 1.0 / self.tau
+
     @classmethod
     def from_config(cls, cfg, **common) -> "LIF":
         return cls(tau=float(cfg.SNN.TAU), decay_input=cfg.SNN.DECAY_INPUT, **common)
@@ -78,6 +152,13 @@ class LIF(SpikingNeuron, neuron.LIFNode):
 @NEURON_REGISTRY.register()
 class PLIF(SpikingNeuron, neuron.ParametricLIFNode):
     """LIF with a learnable time constant, 1 / tau = sigmoid(w), one scalar `w` a layer (Fang et al. 2021)."""
+
+    @property
+    def charge(self) -> str:
+        return LEAKY if self.decay_input else LEAKY_FULL_INPUT
+
+    def k(self) -> Tensor:
+        return self.w.sigmoid()
 
     @classmethod
     def from_config(cls, cfg, **common) -> "PLIF":
@@ -105,9 +186,10 @@ def build_neuron(cfg) -> Callable[[], nn.Module]:
         keys = ", ".join(f"SNN.{key}" for key in unset)
         raise ValueError(f"{keys} not set and model {cfg.MODEL.MODEL_NAME!r} publishes no value. Set them.")
     neuron_class = NEURON_REGISTRY.get(cfg.SNN.NEURON)
+    check_backend(cfg.SNN.BACKEND)
 
     def make() -> nn.Module:
-        return neuron_class.from_config(
+        built = neuron_class.from_config(
             cfg,
             v_threshold=float(cfg.SNN.V_THRESHOLD),
             v_reset=None if cfg.SNN.V_RESET is None else float(cfg.SNN.V_RESET),
@@ -115,5 +197,19 @@ def build_neuron(cfg) -> Callable[[], nn.Module]:
             detach_reset=cfg.SNN.DETACH_RESET,
             step_mode="m",
         )
+        built.backend = cfg.SNN.BACKEND
+        built.fuse_norm = cfg.SNN.FUSE_NORM
+        built.round_state = cfg.SNN.STATE_DTYPE == "input"
+        return built
 
     return make
+
+
+def check_backend(name: str) -> None:
+    """Refuses SNN.BACKEND cupy where our CUDA kernels cannot run."""
+    if name != "cupy" or device.available():
+        return
+    if not torch.cuda.is_available():
+        raise RuntimeError("SNN.BACKEND cupy needs a CUDA device, and torch sees none. Set SNN.BACKEND auto.")
+    extra = f"cuda{torch.version.cuda.split('.')[0]}"
+    raise RuntimeError(f"SNN.BACKEND cupy needs CuPy: pip install 'spikefast[{extra}]', or set SNN.BACKEND auto.")

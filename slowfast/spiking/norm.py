@@ -14,6 +14,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slowfast.spiking.dynamics import Dynamics
+from slowfast.spiking.ops import moments, norm_fire
 from slowfast.utils.distributed import get_world_size
 
 _updates_statistics: ContextVar[bool] = ContextVar("updates_statistics", default=True)
@@ -29,62 +31,80 @@ def frozen_statistics() -> Iterator[None]:
         _updates_statistics.reset(token)
 
 
-class AllReduceSum(torch.autograd.Function):
-    """Sum over all ranks; every rank's loss depends on it, so the gradient is summed over them too."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        total = x.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
-        total = grad.clone()
-        dist.all_reduce(total)
-        return total
-
-
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm of [N, F, ...] with any number of trailing dimensions; `sync` shares statistics over ranks."""
 
     sync = False
 
-    def _check_input_dim(self, x: Tensor) -> None:
+    def forward(self, x: Tensor) -> Tensor:
         if x.dim() < 2 or x.shape[1] != self.num_features:
             raise ValueError(f"This norm holds {self.num_features} features; its input is {tuple(x.shape)}.")
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(x)
-        self._check_input_dim(x)
-        if self.sync and get_world_size() > 1:
-            return self._synchronized(x)
-        if _updates_statistics.get():
-            self.num_batches_tracked.add_(1)
+        if self.training and self.sync and get_world_size() > 1:
+            return self.fused(x[None])[0]
+        if not self.training or _updates_statistics.get():
+            if self.training:
+                self.num_batches_tracked.add_(1)
             mean, var = self.running_mean, self.running_var
         else:
             # A recomputation must save as many tensors as the first run did: throw-away copies take the update.
             mean, var = self.running_mean.clone(), self.running_var.clone()
-        return F.batch_norm(x, mean, var, self.weight, self.bias, True, self.momentum, self.eps)
+        return F.batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps)
 
-    def _synchronized(self, x: Tensor) -> Tensor:
-        """Statistics over all ranks; the mean first, for a variance without cancellation."""
-        dims = [d for d in range(x.dim()) if d != 1]
-        shape = [1, -1] + [1] * (x.dim() - 2)
-        values = x.float()
-        count = x.new_tensor([x.numel() // x.shape[1]], dtype=torch.float32)
-        totals = AllReduceSum.apply(torch.cat([values.sum(dims), count]))
-        mean, count = totals[:-1] / totals[-1], totals[-1]
-        centered = values - mean.view(shape)
-        var = AllReduceSum.apply(centered.square().sum(dims)) / count
-        if _updates_statistics.get():
-            with torch.no_grad():
+    def fused(self, y: Tensor, dynamics: Dynamics | None = None, k: Tensor | None = None) -> Tensor:
+        """The norm of y [T, B, C, ...] and the neuron behind it (None: no neuron) as one operator."""
+        rows = (-1, y.shape[2])  # one row of parameters for all time steps, or one for each
+        mean, invstd, count = self.statistics(y)
+        return norm_fire(
+            y,
+            mean,
+            invstd,
+            self.weight.view(rows),
+            self.bias.view(rows),
+            dynamics,
+            k,
+            of_batch=self.training,
+            sync=self.sync,
+            count=count,
+        )
+
+    def statistics(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Mean and 1 / deviation [T or 1, C] to normalise y with; the values behind each where ranks share them."""
+        if not self.training:
+            rows = (-1, y.shape[2])
+            return self.running_mean.view(rows), (self.running_var + self.eps).rsqrt().view(rows), None
+        with torch.no_grad():
+            mean, var = moments(y)
+            mean, var = self.over_steps(mean, var)
+            count, values = None, y.numel() / mean.numel()
+            if self.sync and get_world_size() > 1:
+                mean, var, count = over_ranks(mean, var, values)
+                values = count
+            if _updates_statistics.get():
                 self.num_batches_tracked.add_(1)
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(var * count / (count - 1), self.momentum)
-        scale = (var + self.eps).rsqrt() * self.weight
-        return (centered * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
+                self.update_running(mean, var * (values / (values - 1)))
+        return mean, (var + self.eps).rsqrt(), count
+
+    def over_steps(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+        """Of statistics per step [T, C] those of the rows that this norm keeps."""
+        if mean.numel() == self.num_features:
+            return mean, var
+        return mean.mean(0, keepdim=True), var.mean(0, keepdim=True) + mean.var(0, correction=0, keepdim=True)
+
+    def update_running(self, mean: Tensor, unbiased_var: Tensor) -> None:
+        self.running_mean.lerp_(mean.flatten().to(self.running_mean), self.momentum)
+        self.running_var.lerp_(unbiased_var.flatten().to(self.running_var), self.momentum)
+
+
+def over_ranks(mean: Tensor, var: Tensor, count: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, biased variance and count over all ranks from each rank's (Chan et al. 1979, eq. 1.5)."""
+    own = torch.stack([mean, var, torch.full_like(mean, count)])
+    gathered = own.new_empty((get_world_size() * 3, *mean.shape))
+    dist.all_gather_into_tensor(gathered, own)
+    means, variances, counts = gathered.unflatten(0, (-1, 3)).unbind(1)
+    total = counts.sum(0)
+    mean = (means * counts).sum(0) / total
+    var = ((variances + (means - mean).square()) * counts).sum(0) / total
+    return mean, var, total.flatten()[0]
 
 
 class TimeStepBatchNorm(BatchNorm):
@@ -99,13 +119,15 @@ class TimeStepBatchNorm(BatchNorm):
         self.time_steps = time_steps
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[0] != self.time_steps:
+        return self.fused(x)
+
+    def fused(self, y: Tensor, dynamics: Dynamics | None = None, k: Tensor | None = None) -> Tensor:
+        if y.shape[0] != self.time_steps:
             raise ValueError(
-                f"The per-step norms were built for {self.time_steps} time steps and the clip has {x.shape[0]}. "
+                f"The per-step norms were built for {self.time_steps} time steps and the clip has {y.shape[0]}. "
                 "Set DATA.NUM_FRAMES to the checkpoint's, or train with UNIFORMER.TIME_NORM shared."
             )
-        features = x.transpose(0, 1).flatten(1, 2)  # [B, T * C, ...]
-        return super().forward(features).unflatten(1, (self.time_steps, -1)).transpose(0, 1)
+        return super().fused(y, dynamics, k)
 
 
 class SharedBatchNorm(BatchNorm):

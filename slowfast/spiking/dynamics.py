@@ -1,0 +1,96 @@
+"""The dynamics of a neuron as text, from which the CPU's and the device's operators are both made.
+
+A neuron is its charge, `h[t] = charge(v[t-1], x[t])`, an expression valid in Python and in C of `v`, `x`, the
+constant or learnable `k` and `v_reset`. It fires where `h >= v_threshold` and resets hard (`v = v_reset`) or
+soft (`v = h - v_threshold`). Derivatives of the charge are taken symbolically, so a new neuron states nothing else.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+# Surrogate derivatives ds/du at u = h - v_threshold: names and formulas of spikingjelly.activation_based.surrogate.
+SURROGATES = {
+    "ATan": "0.5 * alpha / (1.0 + square(1.5707963267948966 * alpha * u))",
+    "Sigmoid": "alpha * sigmoid(alpha * u) * (1.0 - sigmoid(alpha * u))",
+    "PiecewiseQuadratic": "where(abs(u) > 1.0 / alpha, 0.0 * u, alpha - alpha * alpha * abs(u))",
+    "PiecewiseExp": "0.5 * alpha * exp(-alpha * abs(u))",
+    "SoftSign": "0.5 / (alpha * square(1.0 / alpha + abs(u)))",
+    "SuperSpike": "alpha / square(abs(u) + 1.0)",
+    "Erf": "0.5641895835477563 * alpha * exp(-square(alpha * u))",
+    "Rect": "where(abs(u) < 0.5 / alpha, alpha + 0.0 * u, 0.0 * u)",
+}
+CHARGE_NAMES = ("v", "x", "k", "v_reset")
+FUNCTIONS = {
+    "abs": torch.abs,
+    "exp": torch.exp,
+    "sigmoid": torch.sigmoid,
+    "square": torch.square,
+    "where": torch.where,
+}
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """All that decides a neuron's spikes apart from its input and its learnable `k`.
+
+    `surrogate` is a name of `SURROGATES`, `alpha` its sharpness; `k` is None where it is learnt; `v_reset` None is
+    the soft reset; `round_state` keeps the membrane potential in the input's dtype instead of float32.
+    """
+
+    charge: str
+    surrogate: str
+    alpha: float
+    v_threshold: float
+    v_reset: float | None
+    detach_reset: bool
+    k: float | None = None
+    round_state: bool = False
+
+    @property
+    def rest(self) -> float:
+        """The potential before the first step, and `v_reset` of the charge."""
+        return 0.0 if self.v_reset is None else self.v_reset
+
+
+@cache
+def charge_derivatives(charge: str) -> dict:
+    """dh/dv, dh/dx and dh/dk of a charge as sympy expressions, by "v", "x", "k".
+
+    Raises:
+        ValueError: the charge uses other names than v, x, k and v_reset.
+    """
+    import sympy  # torch depends on it; slow to import, and needed at a first call only
+
+    symbols = {name: sympy.Symbol(name, real=True) for name in CHARGE_NAMES}
+    expression = sympy.sympify(charge, locals=symbols)
+    unknown = sorted(str(symbol) for symbol in expression.free_symbols - set(symbols.values()))
+    if unknown:
+        raise ValueError(f"Charge {charge!r} uses {', '.join(unknown)}; it may use {', '.join(CHARGE_NAMES)}.")
+    return {name: sympy.diff(expression, symbols[name]) for name in ("v", "x", "k")}
+
+
+def in_python(expression) -> str:
+    """A sympy expression as a line of Python over `FUNCTIONS`."""
+    from sympy.printing.pycode import pycode
+
+    return pycode(expression, fully_qualified_modules=False)
+
+
+def in_c(expression) -> str:
+    """A sympy expression, or a line of Python over `FUNCTIONS`, as a C expression in single precision."""
+    if isinstance(expression, str):
+        return re.sub(r"(?<![\w.])(\d+\.\d+)", r"\1f", expression)
+    from sympy import ccode
+    from sympy.codegen.ast import float32, real
+
+    return ccode(expression, type_aliases={real: float32})
+
+
+@cache
+def as_function(expression: str, names: tuple[str, ...]) -> Callable:
+    """A line of Python over `FUNCTIONS` as a function of `names`, which may be tensors or numbers."""
+    return eval(f"lambda {', '.join(names)}: {expression}", dict(FUNCTIONS))  # the text is code, not a user's data

@@ -1,0 +1,197 @@
+"""The operators on the CPU, over blocks of neurons small enough that all passes over one stay in the cache.
+
+Tensors are [T, B, C, ...], those of a neuron alone [T, ...]; parameters of an affine are [T, C]; `k` is [C], or
+[1] for all channels. Arithmetic is fp32, and fp64 for fp64 tensors.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from slowfast.spiking.dynamics import CHARGE_NAMES, SURROGATES, Dynamics, as_function, charge_derivatives, in_python
+from slowfast.spiking.kernels.layout import Layout, as_block, dense, like, step_as_block
+
+BLOCK = 32768  # neurons of a block for each thread: below that torch does not divide an operation among threads
+
+
+def fire(y: Tensor, scale, shift, k, v, dynamics: Dynamics | None) -> tuple[Tensor, Tensor]:
+    """Spikes of `dynamics` (None: the affine alone) for y * scale + shift; the potential after T if v is given."""
+    y, layout = dense(y, scale is not None)
+    work = working_dtype(y)
+    out = torch.empty_like(y)
+    v_after = y.new_empty(0, dtype=work) if v is None else torch.empty_like(y[0], dtype=work)
+    inputs, outputs = as_block(y, layout), as_block(out, layout)
+    before = None if v is None else step_as_block(like(v, y[0], work), layout)
+    after = None if v is None else step_as_block(v_after, layout)
+    for part in parts(layout):
+        x = affine(inputs[part].to(work), scale, shift, part)
+        if dynamics is None:
+            outputs[part] = x
+            continue
+        h, last = potentials(x, of_channels(k, part), None if before is None else before[part[1:]], dynamics, y.dtype)
+        torch.ge(h, dynamics.v_threshold, out=outputs[part])
+        if last.isnan().any():  # a NaN shows instead of passing for silence
+            outputs[part].masked_fill_(h.isnan(), float("nan"))
+        if after is not None:
+            after[part[1:]] = last
+    return out, v_after
+
+
+def fire_backward(grad_out: Tensor, grad_v_after, y: Tensor, scale, shift, mean, k, v, dynamics: Dynamics | None):
+    """Gradients behind the affine, from those of the spikes and of v_after (or None).
+
+    Returns: that of the neuron's input; of v (empty without v); sums [2, T, C] of the first and of the first times
+    y - mean (empty without an affine); of k [C] (empty without k).
+    """
+    y, layout = dense(y, scale is not None)
+    work = working_dtype(y)
+    grad_in = torch.empty_like(y)
+    grad_v = y.new_empty(0, dtype=work) if v is None else torch.empty_like(y[0], dtype=work)
+    sums = y.new_zeros((2, y.shape[0], layout.channels) if scale is not None else 0, dtype=work)
+    grad_k = y.new_zeros(0 if k is None else layout.channels, dtype=work)
+    inputs, results = as_block(y, layout), as_block(grad_in, layout)
+    arriving = as_block(like(grad_out, y), layout)
+    states = [None if state is None else step_as_block(like(state, y[0], work), layout) for state in (v, grad_v_after)]
+    for part in parts(layout):
+        stored, grad = inputs[part].to(work), arriving[part].to(work)
+        if dynamics is not None:
+            x = affine(stored, scale, shift, part)
+            before, grad_after = (None if state is None else state[part[1:]] for state in states)
+            grad, grad_before, through_k = through_neuron(
+                grad, grad_after, x, of_channels(k, part), before, dynamics, y.dtype
+            )
+            if k is not None:
+                grad_k[part[2]] += through_k.sum((0, 1, 3))
+            if v is not None:
+                step_as_block(grad_v, layout)[part[1:]] = grad_before
+        results[part] = grad
+        if scale is not None:
+            sums[0, :, part[2]] += grad.sum((1, 3))
+            sums[1, :, part[2]] += (stored - per_channel(mean, part)).mul_(grad).sum((1, 3))
+    return grad_in, grad_v, sums, grad_k
+
+
+def moments(y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance [T, C] of y [T, B, C, ...] over B and the dimensions behind C."""
+    y, layout = dense(y, True)
+    work = working_dtype(y)
+    values = as_block(y, layout)
+    pivot = values[:, 0, :, 0].to(work)  # keeps the squares from cancelling
+    sums = values.new_zeros((2, y.shape[0], layout.channels), dtype=work)
+    for part in parts(layout):
+        centred = values[part].to(work) - per_channel(pivot, part)
+        sums[0, :, part[2]] += centred.sum((1, 3))
+        sums[1, :, part[2]] += centred.square_().sum((1, 3))
+    first, second = sums / (layout.outer * layout.inner)
+    return pivot + first, (second - first.square()).clamp_min_(0)
+
+
+def combine(grad: Tensor, y: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """grad * a + y * b + c, with a, b, c [T, C], in the memory of `grad`, which fire_backward has just made."""
+    y, layout = dense(y, True)
+    work = working_dtype(y)
+    values, grads = as_block(y, layout), as_block(grad, layout)
+    for part in parts(layout):
+        result = torch.addcmul(per_channel(c, part), grads[part].to(work), per_channel(a, part))
+        grads[part] = result.addcmul_(values[part].to(work), per_channel(b, part))
+    return grad
+
+
+def potentials(x: Tensor, k, v: Tensor | None, dynamics: Dynamics, state_dtype) -> tuple[Tensor, Tensor]:
+    """The potentials h before the reset for inputs x [T, ...], and the one after the last reset."""
+    constants = (k if k is not None else dynamics.k, dynamics.rest)
+    v = torch.full_like(x[0], dynamics.rest) if v is None else v
+    derivative = charge_derivatives(dynamics.charge)
+    if any(str(symbol) in "vx" for symbol in derivative["v"].free_symbols | derivative["x"].free_symbols):
+        charge = as_function(dynamics.charge, CHARGE_NAMES)
+        h = torch.empty_like(x)
+        for t in range(len(x)):
+            h[t] = charge(v, x[t], *constants)
+            v = after_reset(h[t], dynamics, state_dtype)
+        return h, v
+    dv, dx = (as_function(in_python(derivative[name]), CHARGE_NAMES)(0.0, 0.0, *constants) for name in "vx")
+    h = x * dx + as_function(dynamics.charge, CHARGE_NAMES)(0.0, 0.0, *constants)
+    for h_t in h:
+        if isinstance(dv, Tensor):
+            h_t.addcmul_(v, dv)
+        else:
+            h_t.add_(v, alpha=dv)
+        v = after_reset(h_t, dynamics, state_dtype)
+    return h, v
+
+
+def after_reset(h: Tensor, dynamics: Dynamics, state_dtype: torch.dtype) -> Tensor:
+    fired = h >= dynamics.v_threshold
+    if dynamics.v_reset is None:
+        v = torch.add(h, fired, alpha=-dynamics.v_threshold)
+    else:
+        v = h.masked_fill(fired, dynamics.v_reset)
+    return v.to(state_dtype).to(h.dtype) if dynamics.round_state else v
+
+
+def through_neuron(grad: Tensor, grad_v_after, x: Tensor, k, v, dynamics: Dynamics, state_dtype: torch.dtype):
+    """Gradients of the input, of the potential before the first step, and (summed by the caller) of k."""
+    h, _ = potentials(x, k, v, dynamics, state_dtype)
+    before = torch.empty_like(h)
+    before[0] = dynamics.rest if v is None else v
+    before[1:] = after_reset(h[:-1], dynamics, state_dtype)
+    constants = (k if k is not None else dynamics.k, dynamics.rest)
+    dv, dx, dk = (
+        as_function(in_python(charge_derivatives(dynamics.charge)[name]), CHARGE_NAMES)(before, x, *constants)
+        for name in "vxk"
+    )
+    slope = as_function(SURROGATES[dynamics.surrogate], ("u", "alpha"))(h - dynamics.v_threshold, dynamics.alpha)
+    if dynamics.v_reset is None:
+        through_reset = torch.ones_like(h) if dynamics.detach_reset else 1 - dynamics.v_threshold * slope
+    else:
+        through_reset = (h < dynamics.v_threshold).to(h.dtype)
+        if not dynamics.detach_reset:
+            through_reset += (dynamics.v_reset - h) * slope
+    grad = grad * slope
+    if grad_v_after is not None:
+        grad[-1].addcmul_(grad_v_after, through_reset[-1])
+    through_step = through_reset[:-1] * (dv[1:] if isinstance(dv, Tensor) and dv.dim() == h.dim() else dv)
+    for t in range(len(h) - 2, -1, -1):
+        grad[t].addcmul_(grad[t + 1], through_step[t])
+    return grad * dx, (grad * dv)[0], grad * dk if k is not None else None
+
+
+def parts(layout: Layout) -> Iterator[tuple[slice, slice, slice, slice]]:
+    """Slices of [T, outer, channels, inner] that cover it once, all time steps in each."""
+    size = BLOCK * torch.get_num_threads()
+    whole = slice(None)
+    if layout.inner >= size:
+        for outer in range(layout.outer):
+            for channel in range(layout.channels):
+                for start in range(0, layout.inner, size):
+                    yield whole, slice(outer, outer + 1), slice(channel, channel + 1), slice(start, start + size)
+    elif layout.channels * layout.inner >= size:
+        channels = size // layout.inner
+        for outer in range(layout.outer):
+            for start in range(0, layout.channels, channels):
+                yield whole, slice(outer, outer + 1), slice(start, start + channels), whole
+    elif layout.channels * layout.inner:
+        rows = size // (layout.channels * layout.inner)
+        for start in range(0, layout.outer, rows):
+            yield whole, slice(start, start + rows), whole, whole
+
+
+def affine(x: Tensor, scale: Tensor | None, shift: Tensor | None, part) -> Tensor:
+    return x if scale is None else torch.addcmul(per_channel(shift, part), x, per_channel(scale, part))
+
+
+def per_channel(values: Tensor, part) -> Tensor:
+    """The part's rows of [T, C], to combine with [T, outer, channels, inner]."""
+    return values[:, None, part[2], None]
+
+
+def of_channels(k: Tensor | None, part) -> Tensor | float | None:
+    """The part's k: a number where all channels share it, else [1, channels, 1]."""
+    if k is None:
+        return None
+    return k.item() if k.numel() == 1 else k[None, part[2], None]
+
+
+def working_dtype(x: Tensor) -> torch.dtype:
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
