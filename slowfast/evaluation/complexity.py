@@ -34,4 +34,4 @@ def count_flops(model: nn.Module, clip_shape: tuple[int, ...]) -> int:
 def norm_flops(inputs: list, outputs: list) -> int:
     """FLOPs of the norm within a fused norm and neuron, as fvcore counts an evaluated batch norm."""
     y, mean = inputs[:2]
-    return 0 if mean.isNone() or mean.type().kind() == "NoneType" else 2 * prod(y.type().sizes())
+    return 0 if mean.type().kind() == "NoneType" else 2 * prod(y.type().sizes())

@@ -181,12 +181,12 @@ def test_bad_inputs_are_named(where):
     neuron = make_neuron("LIF").to(where)
     with pytest.raises(ValueError, match=r"at least one time step; got an input of shape \(0, 2, 3\)"):
         neuron(torch.empty(0, 2, 3, device=where))
-    with pytest.raises(TypeError, match="got torch.int64"):
+    with pytest.raises(TypeError, match=r"got torch.int64"):
         neuron(torch.ones(2, 3, dtype=torch.int64, device=where))
 
 
 def test_the_kernels_name_the_dtypes_they_take(kernel_text):
-    with pytest.raises(TypeError, match="float32.*got torch.float64"):
+    with pytest.raises(TypeError, match=r"float32.*got torch.float64"):
         make_neuron("LIF")(torch.ones(2, 3).double())
 
 
