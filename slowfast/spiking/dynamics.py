@@ -73,6 +73,15 @@ def charge_derivatives(charge: str) -> dict:
     return {name: sympy.diff(expression, symbols[name]) for name in ("v", "x", "k")}
 
 
+@cache
+def charge_functions(charge: str) -> tuple[Callable, dict[str, Callable], bool]:
+    """A charge and its derivatives as functions of `CHARGE_NAMES`; whether it is linear in v and x."""
+    derivatives = charge_derivatives(charge)
+    linear = not any(str(symbol) in "vx" for name in "vx" for symbol in derivatives[name].free_symbols)
+    functions = {name: as_function(in_python(value), CHARGE_NAMES) for name, value in derivatives.items()}
+    return as_function(charge, CHARGE_NAMES), functions, linear
+
+
 def in_python(expression) -> str:
     """A sympy expression as a line of Python over `FUNCTIONS`."""
     from sympy.printing.pycode import pycode

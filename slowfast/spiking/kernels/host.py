@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from slowfast.spiking.dynamics import CHARGE_NAMES, SURROGATES, Dynamics, as_function, charge_derivatives, in_python
+from slowfast.spiking.dynamics import SURROGATES, Dynamics, as_function, charge_functions
 from slowfast.spiking.kernels.layout import Layout, as_block, dense, like, step_as_block
 
 BLOCK = 32768  # neurons of a block for each thread: below that torch does not divide an operation among threads
@@ -29,12 +29,13 @@ def fire(y: Tensor, scale, shift, k, v, dynamics: Dynamics | None) -> tuple[Tens
         if dynamics is None:
             outputs[part] = x
             continue
-        h, last = potentials(x, of_channels(k, part), None if before is None else before[part[1:]], dynamics, y.dtype)
+        at_rest = None if before is None else before[part[1:]]
+        h, _, states = integrate(x, of_channels(k, part), at_rest, dynamics, y.dtype)
         torch.ge(h, dynamics.v_threshold, out=outputs[part])
-        if last.isnan().any():  # a NaN shows instead of passing for silence
+        if states[-1].isnan().any():  # a NaN shows instead of passing for silence
             outputs[part].masked_fill_(h.isnan(), float("nan"))
         if after is not None:
-            after[part[1:]] = last
+            after[part[1:]] = states[-1]
     return out, v_after
 
 
@@ -98,63 +99,64 @@ def combine(grad: Tensor, y: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return grad
 
 
-def potentials(x: Tensor, k, v: Tensor | None, dynamics: Dynamics, state_dtype) -> tuple[Tensor, Tensor]:
-    """The potentials h before the reset for inputs x [T, ...], and the one after the last reset."""
+def integrate(x: Tensor, k, v: Tensor | None, dynamics: Dynamics, state_dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Potentials h [T, ...] before the reset for inputs x [T, ...], 1 for silence (else 0), and states [T + 1, ...].
+
+    The states are the potentials after the reset, the first the one before the first step.
+    """
     constants = (k if k is not None else dynamics.k, dynamics.rest)
-    v = torch.full_like(x[0], dynamics.rest) if v is None else v
-    derivative = charge_derivatives(dynamics.charge)
-    if any(str(symbol) in "vx" for symbol in derivative["v"].free_symbols | derivative["x"].free_symbols):
-        charge = as_function(dynamics.charge, CHARGE_NAMES)
-        h = torch.empty_like(x)
-        for t in range(len(x)):
-            h[t] = charge(v, x[t], *constants)
-            v = after_reset(h[t], dynamics, state_dtype)
-        return h, v
-    dv, dx = (as_function(in_python(derivative[name]), CHARGE_NAMES)(0.0, 0.0, *constants) for name in "vx")
-    h = x * dx + as_function(dynamics.charge, CHARGE_NAMES)(0.0, 0.0, *constants)
-    for h_t in h:
-        if isinstance(dv, Tensor):
-            h_t.addcmul_(v, dv)
-        else:
-            h_t.add_(v, alpha=dv)
-        v = after_reset(h_t, dynamics, state_dtype)
-    return h, v
-
-
-def after_reset(h: Tensor, dynamics: Dynamics, state_dtype: torch.dtype) -> Tensor:
-    fired = h >= dynamics.v_threshold
-    if dynamics.v_reset is None:
-        v = torch.add(h, fired, alpha=-dynamics.v_threshold)
+    charge, derivatives, linear = charge_functions(dynamics.charge)
+    if linear:  # h = dv v + dx x + a constant: all but the first term for all steps at once
+        dv, dx = (derivatives[name](0.0, 0.0, *constants) for name in "vx")
+        h = (x * dx).add_(charge(0.0, 0.0, *constants))
     else:
-        v = h.masked_fill(fired, dynamics.v_reset)
-    return v.to(state_dtype).to(h.dtype) if dynamics.round_state else v
+        h = torch.empty_like(x)
+    silent, states = torch.empty_like(x), x.new_empty((len(x) + 1, *x.shape[1:]))
+    states[0] = dynamics.rest if v is None else v
+    for t, h_t in enumerate(h):
+        if not linear:
+            h_t.copy_(charge(states[t], x[t], *constants))
+        elif isinstance(dv, Tensor):
+            h_t.addcmul_(states[t], dv)
+        else:
+            h_t.add_(states[t], alpha=dv)
+        torch.lt(h_t, dynamics.v_threshold, out=silent[t])
+        after_reset(h_t, silent[t], dynamics, state_dtype, out=states[t + 1])
+    return h, silent, states
+
+
+def after_reset(h: Tensor, silent: Tensor, dynamics: Dynamics, state_dtype: torch.dtype, out: Tensor) -> None:
+    if dynamics.v_reset is None:
+        torch.add(h, silent - 1, alpha=dynamics.v_threshold, out=out)
+    else:
+        torch.mul(h, silent, out=out)
+        if dynamics.v_reset != 0:
+            out.add_(1 - silent, alpha=dynamics.v_reset)
+    if dynamics.round_state:
+        out.copy_(out.to(state_dtype))
 
 
 def through_neuron(grad: Tensor, grad_v_after, x: Tensor, k, v, dynamics: Dynamics, state_dtype: torch.dtype):
     """Gradients of the input, of the potential before the first step, and (summed by the caller) of k."""
-    h, _ = potentials(x, k, v, dynamics, state_dtype)
-    before = torch.empty_like(h)
-    before[0] = dynamics.rest if v is None else v
-    before[1:] = after_reset(h[:-1], dynamics, state_dtype)
+    h, silent, states = integrate(x, k, v, dynamics, state_dtype)
     constants = (k if k is not None else dynamics.k, dynamics.rest)
-    dv, dx, dk = (
-        as_function(in_python(charge_derivatives(dynamics.charge)[name]), CHARGE_NAMES)(before, x, *constants)
-        for name in "vxk"
-    )
+    _, derivatives, _ = charge_functions(dynamics.charge)
+    dv, dx, dk = (derivatives[name](states[:-1], x, *constants) for name in "vxk")
     slope = as_function(SURROGATES[dynamics.surrogate], ("u", "alpha"))(h - dynamics.v_threshold, dynamics.alpha)
     if dynamics.v_reset is None:
         through_reset = torch.ones_like(h) if dynamics.detach_reset else 1 - dynamics.v_threshold * slope
     else:
-        through_reset = (h < dynamics.v_threshold).to(h.dtype)
-        if not dynamics.detach_reset:
-            through_reset += (dynamics.v_reset - h) * slope
-    grad = grad * slope
+        through_reset = silent if dynamics.detach_reset else silent + (dynamics.v_reset - h) * slope
+    grad = slope.mul_(grad)
     if grad_v_after is not None:
         grad[-1].addcmul_(grad_v_after, through_reset[-1])
-    through_step = through_reset[:-1] * (dv[1:] if isinstance(dv, Tensor) and dv.dim() == h.dim() else dv)
+    varies = isinstance(dv, Tensor) and dv.dim() == h.dim()
+    through_step = through_reset[:-1] * (dv[1:] if varies else dv)
     for t in range(len(h) - 2, -1, -1):
         grad[t].addcmul_(grad[t + 1], through_step[t])
-    return grad * dx, (grad * dv)[0], grad * dk if k is not None else None
+    grad_before = grad[0] * (dv[0] if varies else dv)
+    through_k = None if k is None else grad * dk
+    return grad.mul_(dx), grad_before, through_k
 
 
 def parts(layout: Layout) -> Iterator[tuple[slice, slice, slice, slice]]:
