@@ -61,6 +61,17 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
+def peak_memory(run: Callable[[], object], device: str) -> float | None:
+    """Bytes allocated at most during `run` beyond those before it; None on the CPU."""
+    if not device.startswith("cuda"):
+        return None
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    return torch.cuda.max_memory_allocated() - before
+
+
 def cpu_seconds() -> float:
     """CPU time of this process and its finished children, user and system."""
     return sum(

@@ -3,6 +3,7 @@
 from torch import nn
 
 from slowfast.config import CfgNode, apply_preset, preset_model
+from slowfast.spiking.packing import pack_spikes
 from slowfast.utils.registry import Registry
 
 MODEL_REGISTRY = Registry("MODEL.MODEL_NAME")
@@ -18,4 +19,5 @@ def build_model(cfg: CfgNode) -> nn.Module:
     """
     cfg = cfg.clone()
     apply_preset(cfg)
-    return MODEL_REGISTRY.get(preset_model(cfg.MODEL.MODEL_NAME))(cfg)
+    model = MODEL_REGISTRY.get(preset_model(cfg.MODEL.MODEL_NAME))(cfg)
+    return pack_spikes(model) if cfg.SNN.PACK_SPIKES else model

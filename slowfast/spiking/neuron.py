@@ -26,7 +26,8 @@ from slowfast.utils.registry import Registry
 add_section(
     "SNN",
     {
-        "NEURON": (None, "Neuron of every spiking layer: IF, LIF, PLIF. None: as the model's publication."),
+        "NEURON": (None, "Neuron of every spiking layer: IF, LIF, PLIF, ILIF. None: as the model's publication."),
+        "MAX_SPIKES": (4, "Most spikes of an ILIF in one time step."),
         "TAU": (None, "Membrane time constant (PLIF: its initial value). None: as published.", "time steps"),
         "V_THRESHOLD": (None, "Membrane potential from which a neuron fires. None: as published."),
         "V_RESET": (0.0, "Potential after a spike (hard reset); None subtracts the threshold (soft reset)."),
@@ -43,6 +44,7 @@ add_section(
             "dispatch), auto (ours on the CPU and where CuPy is, else spikingjelly).",
         ),
         "FUSE_NORM": (True, "Compute a norm and the neuron behind it in one pass, keeping only the norm's input."),
+        "PACK_SPIKES": (False, "Keep spikes for backward as one bit each: less memory, a little slower."),
         "STATE_DTYPE": (
             "float32",
             "Membrane potential under fp16 and bf16: float32, or input (rounded to the input's dtype each step).",
@@ -163,6 +165,19 @@ class PLIF(SpikingNeuron, neuron.ParametricLIFNode):
     @classmethod
     def from_config(cls, cfg, **common) -> "PLIF":
         return cls(init_tau=float(cfg.SNN.TAU), decay_input=cfg.SNN.DECAY_INPUT, **common)
+
+
+@NEURON_REGISTRY.register()
+class ILIF(SpikingNeuron, neuron.ILIFNode):
+    """Integer LIF of Spike-Driven Transformer V3 (Luo et al. 2024): 0 .. MAX_SPIKES spikes a step, soft reset.
+
+    SpikingJelly computes it; SNN.V_RESET, SURROGATE and DECAY_INPUT do not apply.
+    """
+
+    @classmethod
+    def from_config(cls, cfg, v_threshold: float, detach_reset: bool, step_mode: str, **_) -> "ILIF":
+        count = surrogate.MultiLevelSpikeCount(cfg.SNN.MAX_SPIKES)
+        return cls(float(cfg.SNN.TAU), v_threshold, count, detach_reset, step_mode)
 
 
 def build_surrogate(name: str, alpha: float | None = None) -> surrogate.SurrogateFunctionBase:

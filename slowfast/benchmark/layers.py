@@ -1,0 +1,116 @@
+"""Norm with neuron, and a whole training step of SVFormer, beside the unfused pair and upstream's layer stack."""
+
+import argparse
+import copy
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import nn
+
+from slowfast.benchmark.common import Results, alternate, peak_memory, ratios
+from slowfast.benchmark.kernels import DTYPES, SHAPES, forward_backward
+from slowfast.benchmark.upstream import load_old_spikingjelly, to_upstream
+from slowfast.config import get_cfg
+from slowfast.models import build_model
+from slowfast.spiking import PLIF, TimeStepBatchNorm
+from slowfast.spiking.neuron import SpikingNeuron, build_surrogate
+
+
+class Pair(nn.Module):
+    """A per-step norm and the neuron behind it."""
+
+    def __init__(self, channels: int, time_steps: int):
+        super().__init__()
+        self.norm = TimeStepBatchNorm(channels, time_steps)
+        surrogate = build_surrogate("atan", 2.0)
+        self.neuron = PLIF(v_threshold=1.0, surrogate_function=surrogate, detach_reset=True, step_mode="m")
+
+    def forward(self, x):
+        return self.neuron(x, norm=self.norm)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", choices=DTYPES, default="bf16" if torch.cuda.is_available() else "fp32")
+    parser.add_argument("--batch", type=int, default=8 if torch.cuda.is_available() else 2)
+    parser.add_argument("--model", action="store_true", help="a training step of SVFormer 16x224x224 instead of layers")
+    parser.add_argument("--old-spikingjelly", type=Path, help="folder with SpikingJelly 0.0.0.0.14: upstream's stack")
+
+
+def run(args: argparse.Namespace) -> Results:
+    old = load_old_spikingjelly(args.old_spikingjelly) if args.old_spikingjelly else None
+    subject = "SVFormer 16x224x224, training step" if args.model else "Per-step norm and PLIF, forward and backward"
+    note = (
+        f"{args.device}, {args.dtype}, batch {args.batch}, {torch.get_num_threads()} CPU threads, {args.runs} "
+        "alternated runs, medians. Unfused: norm and neuron one after the other. Upstream: SpikingJelly 0.0.0.0.14 and a norm "
+        "that copies, in fp32."
+    )
+    results = Results(subject, note)
+    if args.model:
+        results.rows.append(compare("SVFormer", training_steps(args, old), args))
+    else:
+        for name, (time_steps, channels, *space) in SHAPES.items():
+            shape = (time_steps, args.batch, channels, *space)
+            results.rows.append(compare(name, layer_steps(shape, args, old), args))
+    return results
+
+
+def compare(name: str, steps: dict, args) -> dict:
+    seconds = alternate(steps, args.runs, args.device)
+    row = {"subject": name, "ours ms": 1e3 * median(seconds["ours"])}
+    for baseline in list(steps)[1:]:
+        row[f"x {baseline}"] = ratios(seconds, baseline)["ours"]
+    for candidate, step in steps.items():
+        peak = peak_memory(step, args.device)
+        if peak is not None:
+            row[f"peak MB {candidate}"] = peak / 1e6
+    return row
+
+
+def variants(own: nn.Module, args, old) -> dict[str, nn.Module]:
+    """The module as it is, with fusion off, and on upstream's layers."""
+    unfused = copy.deepcopy(own)
+    for module in unfused.modules():
+        if isinstance(module, SpikingNeuron):
+            module.fuse_norm = False
+    found = {"ours": own, "unfused": unfused}
+    if old is not None:
+        backend = "cupy" if args.device.startswith("cuda") else "torch"
+        found["upstream"] = to_upstream(copy.deepcopy(own), old, backend)
+    return found
+
+
+def layer_steps(shape: tuple[int, ...], args, old) -> dict:
+    x = torch.randn(shape, device=args.device, dtype=DTYPES[args.dtype], requires_grad=True)
+    steps = {}
+    for name, pair in variants(Pair(shape[2], shape[0]).to(args.device), args, old).items():
+        leaf = x.detach().float().requires_grad_() if name == "upstream" else x
+        grad = torch.randn_like(leaf)
+        steps[name] = lambda pair=pair, leaf=leaf, grad=grad: forward_backward(pair, leaf, grad)
+    return steps
+
+
+def training_steps(args, old) -> dict:
+    """zero_grad, forward, cross-entropy, backward and AdamW step of the published model on random clips."""
+    cfg = get_cfg()
+    cfg.merge_from_list(["MODEL.MODEL_NAME", "SVFormer", "MODEL.NUM_CLASSES", 101, "DATA.NUM_FRAMES", 16])
+    torch.manual_seed(0)
+    clips = torch.randn(args.batch, 3, 16, 224, 224, device=args.device)
+    labels = torch.randint(101, (args.batch,), device=args.device)
+    steps = {}
+    for name, model in variants(build_model(cfg).to(args.device).train(), args, old).items():
+        dtype = torch.float32 if name == "upstream" else DTYPES[args.dtype]
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+        steps[name] = lambda model=model, optimizer=optimizer, dtype=dtype: train_step(
+            model, optimizer, dtype, clips, labels
+        )
+    return steps
+
+
+def train_step(model: nn.Module, optimizer, dtype: torch.dtype, clips: torch.Tensor, labels: torch.Tensor) -> None:
+    optimizer.zero_grad()
+    with torch.autocast(clips.device.type, dtype=dtype, enabled=dtype != torch.float32):
+        loss = nn.functional.cross_entropy(model([clips]), labels)
+    loss.backward()
+    optimizer.step()
