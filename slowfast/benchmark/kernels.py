@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> Results:
     old = load_old_spikingjelly(args.old_spikingjelly) if args.old_spikingjelly else None
     note = (
         f"PLIF on {args.device}, {args.dtype}, batch {args.batch}, {args.runs} alternated runs, medians. "
-        f"Bytes: forward x and s, backward grad s, x and grad x. Copy bandwidth here: {copy / 1e9:.1f} GB/s (read and written). "
-        "Old: SpikingJelly 0.0.0.0.14 as run, in fp32."
+        "Bytes: forward x and s, backward grad s, x and grad x. "
+        f"Copy bandwidth here: {copy / 1e9:.1f} GB/s (read and written). Old: SpikingJelly 0.0.0.0.14 as run, in fp32."
     )
     results = Results("Multi-step neurons", note)
     for name, (time_steps, *rest) in SHAPES.items():

@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> Results:
     subject = "SVFormer 16x224x224, training step" if args.model else "Per-step norm and PLIF, forward and backward"
     note = (
         f"{args.device}, {args.dtype}, batch {args.batch}, {torch.get_num_threads()} CPU threads, {args.runs} "
-        "alternated runs, medians. Unfused: norm and neuron one after the other. Upstream: SpikingJelly 0.0.0.0.14 and a norm "
-        "that copies, in fp32."
+        "alternated runs, medians. Unfused: the norm, then the neuron. Upstream: SpikingJelly 0.0.0.0.14, a norm "
+        "that copies, fp32."
     )
     results = Results(subject, note)
     if args.model:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from slowfast.config import add_section
 from slowfast.spiking import ops
 from slowfast.spiking.dynamics import SURROGATES, Dynamics
-from slowfast.spiking.kernels import device
+from slowfast.spiking.kernels import cuda
 from slowfast.spiking.norm import BatchNorm
 from slowfast.utils.registry import Registry
 
@@ -105,7 +105,7 @@ class SpikingNeuron:
         if self.charge is None or self.backend == "spikingjelly":
             return False
         known = type(self.surrogate_function).__name__ in SURROGATES
-        return known and (self.backend == "cupy" or not x.is_cuda or device.available())
+        return known and (self.backend == "cupy" or not x.is_cuda or cuda.available())
 
     def dynamics(self) -> tuple[Dynamics, Tensor | None]:
         """The description the operators take, and k where it is learnt."""
@@ -222,7 +222,7 @@ def build_neuron(cfg) -> Callable[[], nn.Module]:
 
 def check_backend(name: str) -> None:
     """Refuses SNN.BACKEND cupy where our CUDA kernels cannot run."""
-    if name != "cupy" or device.available():
+    if name != "cupy" or cuda.available():
         return
     if not torch.cuda.is_available():
         raise RuntimeError("SNN.BACKEND cupy needs a CUDA device, and torch sees none. Set SNN.BACKEND auto.")

@@ -1,7 +1,7 @@
 """The spiking operators as torch knows them: `torch.ops.slowfast.*`, on the CPU and on CUDA devices.
 
-Each has an implementation per kind of device (`kernels.host`, `kernels.device`), a fake one for shapes and a
-backward, so that autocast, DDP, activation checkpointing and torch.compile see ordinary operators.
+Each has an implementation per kind of device (`kernels.cpu` or `kernels.eager`, `kernels.cuda`), a fake one for
+shapes and a backward, so that autocast, DDP, activation checkpointing and torch.compile see ordinary operators.
 """
 
 from dataclasses import astuple
@@ -11,7 +11,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from slowfast.spiking.dynamics import Dynamics
-from slowfast.spiking.kernels import device, host
+from slowfast.spiking.kernels import cpu, cuda, eager
+from slowfast.spiking.kernels.compiled import CompiledKernels
 from slowfast.utils.distributed import get_world_size
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -72,8 +73,14 @@ def check_input(x: Tensor) -> None:
         raise TypeError(f"A spiking layer takes {', '.join(map(str, DTYPES))}; got {x.dtype}.")
 
 
+CUDA, CPU = CompiledKernels(cuda.CudaEngine()), CompiledKernels(cpu.CpuEngine())
+
+
 def backend(x: Tensor):
-    return device if x.is_cuda else host
+    """Who computes: the compiled kernels, and torch's operators for fp64 or without a compiler."""
+    if x.is_cuda:
+        return CUDA
+    return eager if x.dtype == torch.float64 or cpu.compiler() is None else CPU
 
 
 @torch.library.custom_op("slowfast::moments", mutates_args=())
@@ -83,7 +90,7 @@ def _moments(y: Tensor) -> tuple[Tensor, Tensor]:
 
 @_moments.register_fake
 def _(y):
-    values = y.new_empty((y.shape[0], y.shape[2]), dtype=host.working_dtype(y))
+    values = y.new_empty((y.shape[0], y.shape[2]), dtype=eager.working_dtype(y))
     return values, torch.empty_like(values)
 
 
@@ -115,7 +122,7 @@ def _fire(
 
 @_fire.register_fake
 def _(y, mean, invstd, weight, bias, k, v, *rest):
-    v_after = y.new_empty(0, dtype=torch.float32) if v is None else torch.empty_like(y[0], dtype=host.working_dtype(y))
+    v_after = y.new_empty(0, dtype=torch.float32) if v is None else torch.empty_like(y[0], dtype=eager.working_dtype(y))
     return torch.empty_like(y), v_after
 
 
@@ -148,7 +155,7 @@ def _fire_backward(
 
 @_fire_backward.register_fake
 def _(grad_out, grad_v_after, y, mean, invstd, weight, bias, k, v, *rest):
-    work = host.working_dtype(y)
+    work = eager.working_dtype(y)
     sums = y.new_empty(0 if mean is None else (2, y.shape[0], y.shape[2]), dtype=work)
     grad_v = y.new_empty(0, dtype=work) if v is None else torch.empty_like(y[0], dtype=work)
     channels = 1 if mean is None else y.shape[2]
@@ -232,6 +239,6 @@ def affine_of(y: Tensor, mean, invstd, weight, bias) -> tuple[Tensor | None, Ten
 
 def spread(k: Tensor | None, y: Tensor, mean: Tensor | None) -> Tensor | None:
     """k as the kernels take it: one number a channel on a device, one number for all where it is on the CPU."""
-    if k is None or mean is None or backend(y) is host:
+    if k is None or mean is None or backend(y) is eager:
         return k
     return k.expand(y.shape[2]).contiguous()

@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import subprocess
+import sys
 from itertools import product
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 
 from slowfast.spiking import ops
 from slowfast.spiking.dynamics import SURROGATES, Dynamics
-from slowfast.spiking.kernels import device
+from slowfast.spiking.kernels import cpu, cuda
 from slowfast.spiking.kernels.source import STORAGE, Variant, kernel_source
 from slowfast.spiking.neuron import IF, LIF, PLIF, build_surrogate
 
@@ -185,9 +187,42 @@ def test_bad_inputs_are_named(where):
         neuron(torch.ones(2, 3, dtype=torch.int64, device=where))
 
 
-def test_the_kernels_name_the_dtypes_they_take(kernel_text):
+def test_the_kernels_name_the_dtypes_they_take():
     with pytest.raises(TypeError, match=r"float32.*got torch.float64"):
-        make_neuron("LIF")(torch.ones(2, 3).double())
+        kernel_source(Variant(None, torch.float64, 2, 1))
+
+
+def test_the_number_of_threads_changes_no_bit():
+    x, grad = torch.randn(2, 4, 8, 4096)
+    results = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        spikes, gradients = run(make_neuron("PLIF"), x, grad, "auto")
+        results.append([spikes, *gradients])
+    torch.set_num_threads(1)
+    for one, three in zip(*results, strict=True):
+        assert torch.equal(one, three)
+
+
+def test_a_compiler_that_fails_is_quoted(monkeypatch, tmp_path):
+    broken = tmp_path / "c++"
+    broken.write_text("#!/bin/sh\necho no licence today >&2; exit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(cpu, "compiler", lambda: str(broken))
+    with pytest.raises(RuntimeError, match=r"(?s)CXX.*no licence today"):
+        cpu.library.__wrapped__(Variant(None, torch.float32, 3, 1))
+    assert not list(tmp_path.glob("*.so"))
+
+
+def test_without_a_compiler_torch_computes_the_same():
+    program = (
+        "import torch; from slowfast.spiking import IF, ops; from slowfast.spiking.kernels import eager;"
+        "assert ops.backend(torch.ones(1)) is eager;"
+        "print(IF(step_mode='m')(torch.full((3, 1), 0.5)).flatten().tolist())"
+    )
+    environment = os.environ | {"CXX": ""}
+    job = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert job.stdout.split("\n")[0] == "[0.0, 1.0, 0.0]"
 
 
 def kernel_variants():
@@ -217,7 +252,7 @@ def test_the_text_compiles_for_gpus(architecture):
     for variant in variants:
         program = nvrtc.createProgram(kernel_source(variant), "neuron.cu", (), ())
         try:
-            nvrtc.compileProgram(program, (*device.OPTIONS, f"-arch={architecture}"))
+            nvrtc.compileProgram(program, (*cuda.OPTIONS, f"-arch={architecture}"))
         except nvrtc.NVRTCError:
             pytest.fail(f"{variant}\n{nvrtc.getProgramLog(program)}")
         assert len(nvrtc.getCUBIN(program)) > 1000

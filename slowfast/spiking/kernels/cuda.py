@@ -1,0 +1,61 @@
+"""neuron.cu on CUDA devices: compiled by NVRTC through CuPy, on torch's stream, in torch's memory."""
+
+import importlib.util
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from slowfast.spiking.dynamics import Dynamics
+from slowfast.spiking.kernels.layout import Layout
+from slowfast.spiking.kernels.source import Variant, kernel_source
+from slowfast.utils.logging import logger
+
+# Without contraction a * b + c rounds as the CPU does, and a stream of single steps equals one long call exactly.
+OPTIONS = ("--std=c++14", "--fmad=false")
+
+
+def available() -> bool:
+    """Whether CuPy is installed and torch sees a CUDA device."""
+    return torch.cuda.is_available() and importlib.util.find_spec("cupy") is not None
+
+
+class CudaEngine:
+    """Launches on the current stream of the tensors' device; CuPy keeps compiled text on disk."""
+
+    threads = 256
+
+    def widest(self, kernel: str, dynamics: Dynamics | None, y: Tensor, layout: Layout, affine: bool) -> int:
+        sixteen_bytes = 16 // y.element_size()
+        if kernel == "backward":  # a thread keeps its potentials, and sums for each of its channels, in registers
+            return 4 if not affine else 4 // y.element_size() if layout.channels_last else 2
+        return 2 if kernel == "moments" and layout.channels_last else sixteen_bytes
+
+    def blocks(self, where: torch.device) -> int:
+        return 16 * processors(where)
+
+    def launch(
+        self, kernel: str, variant: Variant, grid: tuple, block: tuple, shared: int, values: tuple, where
+    ) -> None:
+        import cupy
+
+        with (
+            torch.cuda.device(where),
+            cupy.cuda.ExternalStream(torch.cuda.current_stream(where).cuda_stream, where.index),
+        ):
+            compiled(variant).get_function(kernel)(grid, block, values, shared_mem=shared)
+
+
+@cache
+def processors(where: torch.device) -> int:
+    return torch.cuda.get_device_properties(where).multi_processor_count
+
+
+@cache
+def compiled(variant: Variant):
+    """The variant as a CuPy module."""
+    import cupy
+
+    neuron = variant.dynamics.charge if variant.dynamics else "normalisation"
+    logger.info("Preparing the CUDA kernel for %s, T %d, %s.", neuron, variant.time_steps, variant.dtype)
+    return cupy.RawModule(code=kernel_source(variant), options=OPTIONS)
