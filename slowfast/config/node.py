@@ -35,6 +35,12 @@ class CfgNode(YacsNode):
         """Adds to `messages` what is not there yet."""
         self.messages.extend(message for message in messages if message not in self.messages)
 
+    def is_set(self, key: str) -> bool:
+        """Whether somebody decided a dotted key: merged it, even at its default, or assigned another value."""
+        if key in self.__dict__.get("_merged", ()):
+            return True
+        return flatten(self).get(key) != self.__dict__.get("_defaults", {}).get(key)
+
     def merge_flat(self, values: dict[str, object], origin: str = "", lines: dict[str, int] | None = None) -> set[str]:
         """Sets dotted keys, each checked and coerced, and returns them as they are spelled here.
 
@@ -49,8 +55,9 @@ class CfgNode(YacsNode):
             translated, said = translate({typed: value})
             self.remember(*said)
             for key, value in translated.items():
-                self._set(key, value, where)
+                self._set_value(key, value, where)
                 merged.add(key)
+        self.__dict__.setdefault("_merged", set()).update(merged)
         return merged
 
     def merge_from_file(self, cfg_filename: str | Path, allow_unsafe: bool = False) -> None:
@@ -66,7 +73,7 @@ class CfgNode(YacsNode):
     def merge_from_other_cfg(self, cfg_other: dict) -> None:
         self.merge_flat(flatten(cfg_other))
 
-    def _set(self, key: str, value: object, where: str) -> None:
+    def _set_value(self, key: str, value: object, where: str) -> None:
         node = self
         *sections, name = key.split(".")
         for section in sections:

@@ -19,7 +19,7 @@ ARCHITECTURES: dict[str, str] = {}  # upstream's MODEL.ARCH -> preset
 
 
 def add_preset(name: str, model: str, *, arch: str | None = None, **values: object) -> None:
-    """Declares that MODEL.MODEL_NAME `name` is `model` with `values` for keys that are unset (None).
+    """Declares that MODEL.MODEL_NAME `name` is `model` with `values` for keys that nobody set.
 
     `arch`: upstream's MODEL.ARCH string for the same, which selects the preset when MODEL_NAME is not given.
     """
@@ -49,12 +49,15 @@ def preset_value(name: str, key: str) -> object:
 
 
 def apply_preset(cfg: CfgNode) -> None:
-    """Names the model and fills keys that are None with the preset's values; doing it again changes nothing."""
+    """Names the model and fills keys that nobody set with the preset's values; doing it again changes nothing.
+
+    Set is a key that was merged (a file, the command line) with a value, or that no longer has its default.
+    """
     cfg.MODEL.MODEL_NAME = preset_name(cfg)
     preset = PRESETS.get(cfg.MODEL.MODEL_NAME)
     if preset is None:
         return
     values = flatten(cfg)
     # A key that does not exist is merged too, for merging says so.
-    unset = {key: value for key, value in preset.values.items() if values.get(key) is None}
+    unset = {key: value for key, value in preset.values.items() if values.get(key) is None or not cfg.is_set(key)}
     cfg.merge_flat(unset, f"preset {cfg.MODEL.MODEL_NAME}")

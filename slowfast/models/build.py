@@ -10,7 +10,7 @@ MODEL_REGISTRY = Registry("MODEL.MODEL_NAME")
 
 
 def build_model(cfg: CfgNode) -> nn.Module:
-    """The model `MODEL.MODEL_NAME` names, in fp32 on the CPU; publications' defaults fill unset (None) keys.
+    """The model `MODEL.MODEL_NAME` names, in fp32 on the CPU; publications' defaults fill keys that nobody set.
 
     A model takes clips [B, C, T, H, W] (or SlowFast's list of that one tensor) and returns logits [B, K].
 

@@ -1,30 +1,37 @@
 """Weights from a checkpoint into a model, with a report of what fitted and an error when too little did."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor, nn
 
+from slowfast.models.build import MODEL_REGISTRY
+from slowfast.models.layouts import FOREIGN, Layout, is_one_of
 from slowfast.utils.checkpoint import CheckpointError, load_checkpoint
 
 # Where projects keep the weights in a checkpoint, in the order they are looked for.
-CONTAINERS = ("model_state", "model_state_dict", "state_dict", "model")
+CONTAINERS = ("model_state", "model_state_dict", "state_dict", "model", "model_ema")
 PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
+HEADS = ("head.*",)  # a model whose classifier has another name says so in `heads`
 
 
 @dataclass
 class LoadReport:
-    """Names of tensors: loaded, missing from the file, unused of the file, and of another shape."""
+    """Names of tensors. Those in `reshaped` and `renamed` are in `loaded` too; `unused` has the file's names."""
 
     source: str
+    layout: str = ""  # the kind of checkpoint, if it is one that is known by its names
     loaded: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)  # "name: file (10, 4), model (11, 4)"
+    reshaped: list[str] = field(default_factory=list)  # "name: (64, 3, 4, 4) -> (64, 3, 3, 4, 4)"
+    renamed: list[str] = field(default_factory=list)  # "theirs -> ours"
 
     def __str__(self) -> str:
-        lines = [f"{self.source}: {len(self.loaded)} tensors loaded"]
-        for kind in ("missing", "unused", "mismatched"):
+        lines = [f"{self.source}: {self.layout + ', ' if self.layout else ''}{len(self.loaded)} tensors loaded"]
+        for kind in ("renamed", "reshaped", "missing", "unused", "mismatched"):
             names = getattr(self, kind)
             if names:
                 more = f", and {len(names) - 8} more" if len(names) > 8 else ""
@@ -38,41 +45,30 @@ def load_weights(
     *,
     max_unloaded: float = 0.0,
     clear_patterns: tuple[str, ...] = (),
+    new_head: bool = True,
 ) -> LoadReport:
-    """Loads a checkpoint file (or state dict) into `model`.
+    """Loads a checkpoint file (or state dict) of any kind the model's `layouts` know into `model`.
 
-    A classification head for another number of classes is left as it is and reported.
+    Weights of 2-D convolutions are repeated over the time of 3-D ones and divided by it (Carreira and Zisserman
+    2017), which gives a still clip the image's activations. Nothing is loaded when an error is raised.
 
     Args:
-        max_unloaded: share of the model's parameters, the head apart, that may stay as they are.
+        max_unloaded: share of the model's values, and of the file's, the head apart, that may find no counterpart.
         clear_patterns: removed from the file's names (TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN).
+        new_head: whether a head that is missing or for another number of classes keeps its initial values, which the
+            report says, or is an error (to test).
 
     Raises:
-        CheckpointError: the file cannot be read, or more than `max_unloaded` finds no weights in it.
+        CheckpointError: the file cannot be read, or too little of it fits.
     """
     name = "state dict" if isinstance(source, dict) else str(source)
-    state = find_weights(source if isinstance(source, dict) else load_checkpoint(source), name)
-    state = {clean_name(key, clear_patterns): value for key, value in state.items()}
+    tensors = find_weights(source if isinstance(source, dict) else load_checkpoint(source), name)
     own = model.state_dict()
-    report = LoadReport(name, unused=sorted(set(state) - set(own)))
-    fitting, left = {}, 0
-    for key, value in own.items():
-        if key in state and state[key].shape == value.shape:
-            fitting[key] = state[key]
-            report.loaded.append(key)
-            continue
-        if key in state:
-            report.mismatched.append(f"{key}: file {tuple(state[key].shape)}, model {tuple(value.shape)}")
-        else:
-            report.missing.append(key)
-        if not key.startswith("head."):
-            left += value.numel()
-    share = left / max(sum(value.numel() for value in own.values()), 1)
-    if not report.loaded or share > max_unloaded:
-        raise CheckpointError(
-            f"{share:.1%} of the model would stay without weights (allowed: MODEL.MAX_UNLOADED {max_unloaded:.1%}).\n"
-            f"{report}\nCheck MODEL.MODEL_NAME, UNIFORMER.*, DATA.NUM_FRAMES and DATA.TRAIN_CROP_SIZE against it."
-        )
+    theirs = clean_names(tensors, own, clear_patterns)
+    layout = recognise(theirs, getattr(model, "layouts", ()))
+    report = LoadReport(name, layout.name if layout else "")
+    fitting = fit(adapt(theirs, own, layout, report), own, report)
+    refuse_poor_fit(model, theirs, report, layout, max_unloaded, new_head)
     model.load_state_dict(fitting, strict=False)
     return report
 
@@ -89,10 +85,140 @@ def find_weights(checkpoint: dict, name: str) -> dict[str, Tensor]:
     return tensors
 
 
-def clean_name(key: str, clear_patterns: tuple[str, ...]) -> str:
-    """A parameter's name without wrappers' prefixes and the given patterns."""
-    for prefix in PREFIXES:
-        key = key.removeprefix(prefix)
-    for pattern in clear_patterns:
-        key = key.replace(pattern, "")
-    return key
+def clean_names(tensors: dict[str, Tensor], own: dict[str, Tensor], clear_patterns: tuple[str, ...]):
+    """The tensors without wrappers' prefixes and the given patterns in their names."""
+    cleaned = {}
+    for key, value in tensors.items():
+        for prefix in PREFIXES:
+            key = key.removeprefix(prefix)
+        for pattern in clear_patterns:
+            key = key.replace(pattern, "")
+        cleaned[key] = value
+    # Trainers that hold the network as their attribute `model`.
+    if all(key.startswith("model.") for key in cleaned) and not any(key.startswith("model.") for key in own):
+        cleaned = {key.removeprefix("model."): value for key, value in cleaned.items()}
+    return cleaned
+
+
+def recognise(tensors: dict[str, Tensor], layouts: tuple[Layout, ...]) -> Layout | None:
+    """The first layout whose names these are."""
+    return next((layout for layout in layouts if layout.recognises(tensors)), None)
+
+
+def adapt(theirs: dict, own: dict, layout: Layout | None, report: LoadReport) -> dict[str, Tensor]:
+    """The file's tensors by the model's names and in its shapes, as far as the layout and inflation know how."""
+    tensors = {}
+    for key, value in theirs.items():
+        if layout and is_one_of(key, layout.drops):
+            report.unused.append(key)
+            continue
+        name = layout.own_name(key) if layout else key
+        if name not in own:
+            report.unused.append(key)
+        elif name != key:
+            report.renamed.append(f"{key} -> {name}")
+        tensors[name] = value
+    before = {key: value.shape for key, value in tensors.items()}
+    if layout:
+        tensors = layout.convert(tensors, own)
+    tensors = {key: inflated(value, own[key]) if key in own else value for key, value in tensors.items()}
+    for key, value in tensors.items():
+        if key in before and value.shape != before[key]:
+            report.reshaped.append(f"{key}: {tuple(before[key])} -> {tuple(value.shape)}")
+    return tensors
+
+
+def inflated(weight: Tensor, own: Tensor) -> Tensor:
+    """A 2-D convolution's weight for the 3-D convolution `own`; any other tensor as it is."""
+    is_2d = weight.dim() == 4 and own.dim() == 5 and own.shape[:2] + own.shape[3:] == weight.shape
+    return weight.unsqueeze(2).repeat(1, 1, own.shape[2], 1, 1) / own.shape[2] if is_2d else weight
+
+
+def fit(tensors: dict[str, Tensor], own: dict[str, Tensor], report: LoadReport) -> dict[str, Tensor]:
+    """Those of the tensors that have a place in the model, and what happened to each place in the report."""
+    fitting = {}
+    for key, value in own.items():
+        if key not in tensors:
+            report.missing.append(key)
+        elif tensors[key].shape != value.shape:
+            report.mismatched.append(f"{key}: file {tuple(tensors[key].shape)}, model {tuple(value.shape)}")
+        else:
+            fitting[key] = tensors[key]
+            report.loaded.append(key)
+    return fitting
+
+
+def refuse_poor_fit(
+    model: nn.Module, theirs: dict, report: LoadReport, layout: Layout | None, max_unloaded: float, new_head: bool
+) -> None:
+    """Raises CheckpointError, with the table and what the file is, unless enough of both sides was used."""
+    own = model.state_dict()
+    heads = getattr(model, "heads", HEADS)
+    left_out = report.missing + [line.partition(":")[0] for line in report.mismatched]
+    if not new_head and any(is_one_of(key, heads) for key in left_out):
+        raise CheckpointError(
+            f"The head of the model finds no weights, and a random one is not tested.\n{report}\n"
+            "Set MODEL.NUM_CLASSES to the checkpoint's."
+        )
+    exempt = heads + (layout.fresh if layout else ())
+    empty = share([key for key in left_out if not is_one_of(key, exempt)], own)
+    idle = share([key for key in report.unused if not is_one_of(key, heads + (layout.drops if layout else ()))], theirs)
+    if report.loaded and max(empty, idle) <= max_unloaded:
+        return
+    raise CheckpointError(
+        f"{empty:.1%} of the model would stay without weights and {idle:.1%} of the file unused (allowed: "
+        f"MODEL.MAX_UNLOADED {max_unloaded:.1%}).\n{report}\n{advice(theirs, model)}"
+    )
+
+
+def share(keys: list[str], tensors: dict[str, Tensor]) -> float:
+    """How many of the values these tensors hold; counters (`num_batches_tracked`) are none."""
+    values = {key: value.numel() for key, value in tensors.items() if value.is_floating_point()}
+    return sum(values.get(key, 0) for key in keys) / max(sum(values.values()), 1)
+
+
+def advice(theirs: dict[str, Tensor], model: nn.Module) -> str:
+    """What to do about a file that does not fit: the model it is of, or the keys that decide shapes."""
+    fitting = [name for name, kind in MODEL_REGISTRY if recognise(theirs, getattr(kind, "layouts", ()))]
+    if type(model) in (kind for name, kind in MODEL_REGISTRY if name in fitting) or not fitting:
+        foreign = recognise(theirs, FOREIGN)
+        if foreign and not fitting:
+            return f"These are weights of {foreign.name}, which this model cannot take."
+        return "Check MODEL.MODEL_NAME, the model's own section, DATA.NUM_FRAMES and DATA.TRAIN_CROP_SIZE against it."
+    return f"These look like weights for MODEL.MODEL_NAME {' or '.join(fitting)}."
+
+
+def export_weights(model: nn.Module, layout: str = "upstream") -> dict[str, Tensor]:
+    """The model's weights by the names of another project's files.
+
+    Args:
+        layout: `upstream`, the first of the model's layouts, or the name of any of them.
+    """
+    layouts = getattr(model, "layouts", ())
+    chosen = layouts[0] if layout == "upstream" and layouts else next((x for x in layouts if x.name == layout), None)
+    if chosen is None and layout != "upstream":
+        names = ", ".join(["upstream", *(x.name for x in layouts)])
+        raise ValueError(f"{type(model).__name__} has no layout {layout!r}. There are: {names}.")
+    return {chosen.their_name(key) if chosen else key: value for key, value in model.state_dict().items()}
+
+
+def initial_weights(model: nn.Module) -> Path | None:
+    """The file of image weights the model's config names (`model.pretrained`); None if it names none.
+
+    A bare name is `$CKPT_ROOT/NAME.pth`.
+
+    Raises:
+        CheckpointError: a bare name, and CKPT_ROOT is not set.
+    """
+    name = getattr(model, "pretrained", None)
+    if not name:
+        return None
+    path = Path(name).expanduser()
+    if path.suffix or len(path.parts) > 1:
+        return path
+    if "CKPT_ROOT" not in os.environ:
+        raise CheckpointError(
+            f"Training starts from the weights {name!r}. Set the environment variable CKPT_ROOT to the folder of "
+            f"{name}.pth, the config's key to the file's path, or to '' to start from random weights."
+        )
+    return Path(os.environ["CKPT_ROOT"]) / f"{name}.pth"

@@ -12,34 +12,15 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from slowfast.config import add_preset, add_section
+from slowfast.config import add_preset
 from slowfast.models.build import MODEL_REGISTRY
-from slowfast.spiking import BATCH_NORMS, BatchNorm, DropPath, build_neuron, checkpointed, per_step
+from slowfast.models.layers import Stage, choose, init_linear
+from slowfast.models.layouts import Layout
+from slowfast.models.uniformer_section import check_head_dim
+from slowfast.spiking import BATCH_NORMS, BatchNorm, DropPath, build_neuron, per_step
 
-add_section(
-    "UNIFORMER",
-    {
-        "EMBED_DIM": ([64, 128, 320, 512], "Channels of the four stages."),
-        "DEPTH": ([3, 4, 8, 3], "Blocks of the four stages."),
-        "HEAD_DIM": (
-            64,
-            "Channels of an attention head; each attention stage has EMBED_DIM / HEAD_DIM heads.",
-        ),
-        "MLP_RATIO": (4, "Hidden over outer channels in the MLPs."),
-        "QKV_SCALE": (None, "Factor on the attention product. None: HEAD_DIM ** -0.5."),
-        "DROPOUT_RATE": (0, "Dropout after the first patch embedding."),
-        "DROP_DEPTH_RATE": (0.1, "Stochastic depth of the last block; rises linearly from 0 at the first."),
-        "TIME_NORM": (
-            "per_step",
-            "Norm statistics: per_step (T fixed by the checkpoint) or shared over time.",
-        ),
-        "ATTENTION": ("qkv", "Spiking attention: qkv (SVFormer) or qk_token (QKFormer's token attention)."),
-        "LOCAL_GLOBAL_FUSION": (True, "Join the local path from stage 3 to the global one before the head."),
-        "TIME_HEAD": (
-            "conv",
-            "How the head consumes time and space: conv (learnt, T and size fixed) or mean.",
-        ),
-    },
+SVFORMER = Layout(
+    "SVFormer", has=("patch_embed1.norm.running_mean", "blocks1.*.attn.weight", "blocks3.*.attn.qkv.weight")
 )
 
 Neuron = Callable[[], nn.Module]
@@ -170,12 +151,15 @@ class SVFormer(nn.Module):
     with `TIME_NORM shared` and `TIME_HEAD mean` the same weights serve any T and size.
     """
 
+    layouts = (SVFORMER,)
+
     def __init__(self, cfg):
         super().__init__()
         time_steps = cfg.DATA.NUM_FRAMES
         dims, depths = cfg.UNIFORMER.EMBED_DIM, cfg.UNIFORMER.DEPTH
         mlp_ratio = cfg.UNIFORMER.MLP_RATIO
         check_geometry(cfg)
+        check_head_dim(cfg)
         neuron = build_neuron(cfg)
         norm_class = choose(BATCH_NORMS, "UNIFORMER.TIME_NORM", cfg.UNIFORMER.TIME_NORM)
         norm = partial(norm_class, time_steps=time_steps)
@@ -242,42 +226,12 @@ class SVFormer(nn.Module):
         return self.lpBN(per_step(self.lpPWConv, x))
 
 
-class Stage(nn.ModuleList):
-    """Blocks in sequence; the first `num_checkpointed` of them keep only their input for backward."""
-
-    def __init__(self, blocks: list[nn.Module], num_checkpointed: int):
-        super().__init__(blocks)
-        self.num_checkpointed = num_checkpointed
-
-    def forward(self, x: Tensor) -> Tensor:
-        for i, block in enumerate(self):
-            x = checkpointed(block, x) if self.training and i < self.num_checkpointed else block(x)
-        return x
-
-
-def choose(options, key: str, value: str):
-    """`options[value]` (or the value itself from a tuple), or an error that lists the options of `key`."""
-    if value not in options:
-        raise ValueError(f"{key} {value!r} does not exist. Set it to one of: {', '.join(options)}.")
-    return options[value] if isinstance(options, dict) else value
-
-
 def check_geometry(cfg) -> None:
-    """Refuses crops and widths that cannot be divided as the stages need."""
+    """Refuses crops that the stages cannot divide."""
     for key in ("TRAIN_CROP_SIZE", "TEST_CROP_SIZE") if cfg.TEST.ENABLE else ("TRAIN_CROP_SIZE",):
         if cfg.DATA[key] % 32:
             size = cfg.DATA[key]
             raise ValueError(f"SVFormer needs crops that 32 divides: DATA.{key} {size}. Set {round(size / 32) * 32}.")
-    for dim in cfg.UNIFORMER.EMBED_DIM[2:]:
-        if dim % cfg.UNIFORMER.HEAD_DIM:
-            raise ValueError(f"UNIFORMER.HEAD_DIM {cfg.UNIFORMER.HEAD_DIM} does not divide UNIFORMER.EMBED_DIM {dim}.")
-
-
-def init_linear(module: nn.Module) -> None:
-    """Linear maps: truncated normal, std 0.02, no bias. Convolutions and norms keep torch's defaults."""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)
 
 
 # The published neuron; upstream trains this family in fp16 and clips the gradient's norm at 20.

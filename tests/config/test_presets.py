@@ -26,6 +26,18 @@ def test_a_preset_fills_what_is_unset_and_nothing_else():
     assert cfg == expected
 
 
+def test_it_fills_keys_at_their_defaults_unless_the_default_was_typed():
+    add_preset("Large", "SVFormer", **{"SOLVER.MAX_EPOCH": 30})
+    assert preset("MODEL.MODEL_NAME", "Large").SOLVER.MAX_EPOCH == 30
+    default = get_cfg().SOLVER.MAX_EPOCH
+    assert default == preset("MODEL.MODEL_NAME", "Large", "SOLVER.MAX_EPOCH", default).SOLVER.MAX_EPOCH
+    cfg = get_cfg()
+    cfg.MODEL.MODEL_NAME, cfg.SOLVER.MAX_EPOCH = "Large", 7
+    copied = cfg.clone()
+    apply_preset(copied)
+    assert copied.SOLVER.MAX_EPOCH == 7
+
+
 def test_doing_it_again_changes_nothing():
     cfg = preset("MODEL.MODEL_NAME", "Fast")
     once = cfg.clone()
