@@ -1,5 +1,7 @@
 """Layers and helpers that several models use."""
 
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,9 +15,11 @@ class Stage(nn.ModuleList):
         super().__init__(blocks)
         self.num_checkpointed = num_checkpointed
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, **sizes: int) -> Tensor:
+        """`sizes`: keyword arguments of every block."""
         for i, block in enumerate(self):
-            x = checkpointed(block, x) if self.training and i < self.num_checkpointed else block(x)
+            run = partial(block, **sizes)
+            x = checkpointed(run, x) if self.training and i < self.num_checkpointed else run(x)
         return x
 
 
