@@ -24,6 +24,7 @@ setup(
         "fvcore>=0.1.5",
         "yacs>=0.1.8",
         "av>=14",
+        "safetensors>=0.4",  # the format most image weights are published in; no dependencies of its own
         "simplejson>=3.19",
         "tensorboard>=2.16",
         "tqdm>=4.66",  # the progress bar; fvcore already depends on it

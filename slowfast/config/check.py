@@ -6,7 +6,7 @@ from collections.abc import Callable
 from slowfast.config.defaults import DECLARED
 from slowfast.config.files import ConfigError, flatten
 from slowfast.config.node import CfgNode
-from slowfast.config.presets import apply_preset, preset_name, preset_value
+from slowfast.config.presets import apply_preset, preset_model, preset_name, preset_value
 
 RULES: list[Callable[[CfgNode], None]] = []
 
@@ -245,3 +245,20 @@ def training_crops_fit(cfg: CfgNode) -> None:
             f"DATA.TRAIN_JITTER_SCALES {cfg.DATA.TRAIN_JITTER_SCALES} makes clips smaller than DATA.TRAIN_CROP_SIZE "
             f"{cfg.DATA.TRAIN_CROP_SIZE}. Set its lower end to at least {cfg.DATA.TRAIN_CROP_SIZE}."
         )
+
+
+# Keys of a section that several models share and only one of them reads.
+READ_ONLY_BY = {
+    "Uniformer": ("QKV_BIAS", "ATTENTION_DROPOUT_RATE", "SPLIT", "STD", "PRETRAIN_NAME"),
+    "SVFormer": ("TIME_NORM", "ATTENTION", "LOCAL_GLOBAL_FUSION", "TIME_HEAD"),
+}
+
+
+@rule
+def keys_of_another_model_are_told(cfg: CfgNode) -> None:
+    model = preset_model(cfg.MODEL.MODEL_NAME)
+    for reader, names in READ_ONLY_BY.items():
+        keys = [f"UNIFORMER.{name}" for name in names]
+        idle = [key for key in keys if value_of(cfg, key) != DECLARED[key].default]
+        if idle and model in READ_ONLY_BY and model != reader:
+            cfg.remember(f"{', '.join(idle)}: {model} has no such thing, only {reader} reads it.")

@@ -25,7 +25,10 @@ DECODERS = {
     "torchvision": ("pyav", "torchvision no longer reads videos, PyAV decodes them"),
 }
 
-REMARKS = {"TRAIN.SAVE_LATEST": "the last epoch is always saved"}
+REMARKS = {
+    "TRAIN.SAVE_LATEST": "the last epoch is always saved",
+    "TRAIN.CHECKPOINT_INFLATE": "weights of 2-D convolutions are inflated whenever the model's are 3-D",
+}
 
 REASONS = {
     "never_read": "upstream never reads them either",
@@ -57,10 +60,10 @@ def translate(values: dict[str, object]) -> tuple[dict[str, object], list[str]]:
 
 
 def without_effect(typed: set[str]) -> list[str]:
-    """Lines that say which of the typed keys do nothing, and why."""
+    """Lines that say which of the typed keys do nothing, and why; of REMARKS something else is said."""
     lines = []
     for group, keys in accepted_keys().items():
-        idle = sorted(typed & keys.keys())
+        idle = sorted(typed & keys.keys() - REMARKS.keys())
         if idle:
             lines.append(f"accepted, has no effect ({REASONS[group]}): {', '.join(idle)}")
     return lines

@@ -26,7 +26,7 @@ def test(cfg, device: torch.device, class_names: list[str], train_seconds: float
     writer = TensorboardWriter(cfg)
     model = build_model(cfg).to(device)
     weights = test_weights(cfg)
-    logger.info("Testing %s", load_weights(model, weights))
+    logger.info("Testing %s", load_weights(model, weights, new_head=False))
     loader = build_loader(cfg, "test")
     clips, crops = cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.NUM_SPATIAL_CROPS
     started = time.perf_counter()

@@ -4,6 +4,7 @@ import math
 import time
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -18,7 +19,7 @@ from slowfast.engine.progress import Progress
 from slowfast.evaluation.meters import TrainMeter, gpu_mem, ram, topk_errors, val_iter_stats
 from slowfast.models import build_model
 from slowfast.models.losses import build_loss
-from slowfast.models.pretrained import load_weights
+from slowfast.models.pretrained import initial_weights, load_weights
 from slowfast.solver import build_lr_schedule, build_optimizer, describe_groups, set_learning_rate
 from slowfast.spiking import synchronize_norms
 from slowfast.utils.checkpoint import load_checkpoint
@@ -40,6 +41,8 @@ def train(cfg, device: torch.device, class_names: list[str]) -> None:
     start_epoch = trainer.ledger.resume() if cfg.TRAIN.AUTO_RESUME else 0
     if start_epoch == 0 and cfg.TRAIN.CHECKPOINT_FILE_PATH:
         start_epoch = trainer.start_from(cfg.TRAIN.CHECKPOINT_FILE_PATH)
+    elif start_epoch == 0:
+        trainer.start_from_images()
     if start_epoch >= cfg.SOLVER.MAX_EPOCH:
         logger.info("Nothing to train: %s holds epoch %d of %d.", cfg.OUTPUT_DIR, start_epoch, cfg.SOLVER.MAX_EPOCH)
         return
@@ -88,6 +91,16 @@ class Trainer:
         """
         if not self.cfg.TRAIN.CHECKPOINT_EPOCH_RESET and "optimizer_state" in load_checkpoint(path):
             return self.ledger.continue_from(path)
+        self.load(path)
+        return 0
+
+    def start_from_images(self) -> None:
+        """Starts from the image weights the model's own section names, if it names any."""
+        path = initial_weights(self.model)
+        if path is not None:
+            self.load(path)
+
+    def load(self, path: str | Path) -> None:
         report = load_weights(
             self.model,
             path,
@@ -95,7 +108,6 @@ class Trainer:
             clear_patterns=tuple(self.cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN),
         )
         logger.info("Initial weights from %s", report)
-        return 0
 
     def data_parallel(self) -> nn.Module:
         """The model itself in one process, else wrapped so that gradients are averaged over all."""

@@ -28,6 +28,7 @@ class Layout:
         and names that none fits are the same.
     drops: shell patterns of its tensors that no model here wants, such as an image classifier's head.
     fresh: shell patterns of the model's tensors it never has, which keep their initial values.
+    container: the key under which such a file keeps the weights; empty: they are the file.
     convert: (its tensors by the model's names, the model's own) -> tensors resized, or derived from others.
     """
 
@@ -37,6 +38,7 @@ class Layout:
     names: tuple[tuple[str, str], ...] = ()
     drops: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
+    container: str = "model_state"
     convert: Callable[[dict[str, Tensor], Tensors], dict[str, Tensor]] = unchanged
 
     def recognises(self, names: Iterable[str]) -> bool:
@@ -70,6 +72,7 @@ def renamed(name: str, pairs: Iterable[tuple[str, str]]) -> str:
 # Classifiers of torchvision.
 TORCHVISION_RESNET = Layout(
     "torchvision ResNet",
+    container="",
     has=("conv1.weight", "bn1.running_mean", "layer1.0.conv1.weight", "layer4.*.conv2.weight", "fc.weight"),
 )
 

@@ -75,17 +75,22 @@ def load_weights(
 
 def find_weights(checkpoint: dict, name: str) -> dict[str, Tensor]:
     """The name -> tensor dict of a checkpoint, wherever its project keeps it."""
-    for container in CONTAINERS:
-        if isinstance(checkpoint.get(container), dict):
-            checkpoint = checkpoint[container]
-            break
+    container = container_of(checkpoint)
+    checkpoint = checkpoint[container] if container else checkpoint
     tensors = {key: value for key, value in checkpoint.items() if isinstance(value, Tensor)}
     if not tensors:
         raise CheckpointError(f"{name} holds no weights; its keys are {', '.join(map(str, list(checkpoint)[:8]))}.")
     return tensors
 
 
-def clean_names(tensors: dict[str, Tensor], own: dict[str, Tensor], clear_patterns: tuple[str, ...]):
+def container_of(checkpoint: dict) -> str:
+    """The key under which a checkpoint has its weights; empty: it is the weights."""
+    return next((key for key in CONTAINERS if isinstance(checkpoint.get(key), dict)), "")
+
+
+def clean_names(
+    tensors: dict[str, Tensor], own: dict[str, Tensor], clear_patterns: tuple[str, ...]
+) -> dict[str, Tensor]:
     """The tensors without wrappers' prefixes and the given patterns in their names."""
     cleaned = {}
     for key, value in tensors.items():
@@ -107,29 +112,27 @@ def recognise(tensors: dict[str, Tensor], layouts: tuple[Layout, ...]) -> Layout
 
 def adapt(theirs: dict, own: dict, layout: Layout | None, report: LoadReport) -> dict[str, Tensor]:
     """The file's tensors by the model's names and in its shapes, as far as the layout and inflation know how."""
-    tensors = {}
-    for key, value in theirs.items():
-        if layout and is_one_of(key, layout.drops):
-            report.unused.append(key)
-            continue
-        name = layout.own_name(key) if layout else key
-        if name not in own:
-            report.unused.append(key)
-        elif name != key:
-            report.renamed.append(f"{key} -> {name}")
-        tensors[name] = value
-    before = {key: value.shape for key, value in tensors.items()}
+    wanted = [key for key in theirs if not (layout and is_one_of(key, layout.drops))]
+    their_name = {layout.own_name(key) if layout else key: key for key in wanted}
+    tensors = {name: theirs[key] for name, key in their_name.items()}
     if layout:
         tensors = layout.convert(tensors, own)
-    tensors = {key: inflated(value, own[key]) if key in own else value for key, value in tensors.items()}
-    for key, value in tensors.items():
-        if key in before and value.shape != before[key]:
-            report.reshaped.append(f"{key}: {tuple(before[key])} -> {tuple(value.shape)}")
-    return tensors
+    for name in [name for name in own if name in tensors]:
+        tensors[name] = inflated(tensors[name], own[name])
+        before = theirs[their_name[name]].shape if name in their_name else None
+        if before is None:
+            report.reshaped.append(f"{name}: made from others")
+        elif tensors[name].shape != before:
+            report.reshaped.append(f"{name}: {tuple(before)} -> {tuple(tensors[name].shape)}")
+    report.renamed = [f"{key} -> {name}" for name, key in their_name.items() if name != key and name in own]
+    # A tensor that the conversion took away has become part of another.
+    used = {key for name, key in their_name.items() if name in own or name not in tensors}
+    report.unused = [key for key in theirs if key not in used]
+    return {name: tensors[name] for name in own if name in tensors}
 
 
 def inflated(weight: Tensor, own: Tensor) -> Tensor:
-    """A 2-D convolution's weight for the 3-D convolution `own`; any other tensor as it is."""
+    """A 2-D convolution's weight [D, C, h, w] for the 3-D one `own` [D, C, t, h, w]; any other tensor as it is."""
     is_2d = weight.dim() == 4 and own.dim() == 5 and own.shape[:2] + own.shape[3:] == weight.shape
     return weight.unsqueeze(2).repeat(1, 1, own.shape[2], 1, 1) / own.shape[2] if is_2d else weight
 
@@ -178,14 +181,19 @@ def share(keys: list[str], tensors: dict[str, Tensor]) -> float:
 
 
 def advice(theirs: dict[str, Tensor], model: nn.Module) -> str:
-    """What to do about a file that does not fit: the model it is of, or the keys that decide shapes."""
-    fitting = [name for name, kind in MODEL_REGISTRY if recognise(theirs, getattr(kind, "layouts", ()))]
-    if type(model) in (kind for name, kind in MODEL_REGISTRY if name in fitting) or not fitting:
-        foreign = recognise(theirs, FOREIGN)
-        if foreign and not fitting:
-            return f"These are weights of {foreign.name}, which this model cannot take."
+    """What to do about a file that does not fit: the model it is for, or the keys that decide shapes."""
+    fitting = models_that_read(theirs)
+    foreign = recognise(theirs, FOREIGN)
+    if type(model) in fitting.values() or not (fitting or foreign):
         return "Check MODEL.MODEL_NAME, the model's own section, DATA.NUM_FRAMES and DATA.TRAIN_CROP_SIZE against it."
-    return f"These look like weights for MODEL.MODEL_NAME {' or '.join(fitting)}."
+    if fitting:
+        return f"These look like weights for MODEL.MODEL_NAME {' or '.join(fitting)}."
+    return f"These are weights of {foreign.name}, which no model here reads."
+
+
+def models_that_read(tensors: dict[str, Tensor]) -> dict[str, type]:
+    """Registered models of which a layout has these names."""
+    return {name: kind for name, kind in MODEL_REGISTRY if recognise(tensors, getattr(kind, "layouts", ()))}
 
 
 def export_weights(model: nn.Module, layout: str = "upstream") -> dict[str, Tensor]:
@@ -194,12 +202,24 @@ def export_weights(model: nn.Module, layout: str = "upstream") -> dict[str, Tens
     Args:
         layout: `upstream`, the first of the model's layouts, or the name of any of them.
     """
-    layouts = getattr(model, "layouts", ())
-    chosen = layouts[0] if layout == "upstream" and layouts else next((x for x in layouts if x.name == layout), None)
-    if chosen is None and layout != "upstream":
-        names = ", ".join(["upstream", *(x.name for x in layouts)])
-        raise ValueError(f"{type(model).__name__} has no layout {layout!r}. There are: {names}.")
+    chosen = export_layout(model, layout)
     return {chosen.their_name(key) if chosen else key: value for key, value in model.state_dict().items()}
+
+
+def export_layout(model: nn.Module, layout: str = "upstream") -> Layout | None:
+    """The layout by that name; None for the upstream of a model that has no layouts, whose own names are upstream's.
+
+    Raises:
+        ValueError: no such layout, or one of which only a part is read (an image model's).
+    """
+    layouts = getattr(model, "layouts", ())
+    if layout == "upstream":
+        return layouts[0] if layouts else None
+    found = next((known for known in layouts if known.name == layout and not known.drops), None)
+    if found is None:
+        names = ", ".join(["upstream", *(known.name for known in layouts if not known.drops)])
+        raise ValueError(f"{type(model).__name__} is not written as {layout!r}. There are: {names}.")
+    return found
 
 
 def initial_weights(model: nn.Module) -> Path | None:

@@ -165,7 +165,7 @@ class SVFormer(nn.Module):
         norm = partial(norm_class, time_steps=time_steps)
         attention_class = choose(ATTENTIONS, "UNIFORMER.ATTENTION", cfg.UNIFORMER.ATTENTION)
         checkpoints = cfg.MODEL.CHECKPOINT_NUM if cfg.MODEL.USE_CHECKPOINT else [0] * 4
-        rates = torch.linspace(0, cfg.UNIFORMER.DROP_DEPTH_RATE, sum(depths)).split(list(depths))
+        rates = torch.linspace(0, cfg.UNIFORMER.DROP_DEPTH_RATE, sum(depths), device="cpu").split(list(depths))
 
         self.patch_embed1 = PatchEmbed(cfg.DATA.INPUT_CHANNEL_NUM[0], dims[0], 6, 4, norm, None)
         self.pos_drop = nn.Dropout(cfg.UNIFORMER.DROPOUT_RATE)

@@ -161,9 +161,10 @@ UPSTREAM_MIX = Layout(
 )
 TIMM_VIT = Layout(
     "timm ViT",
+    container="",
     has=("cls_token", "pos_embed", "blocks.*.attn.qkv.weight"),
     lacks=("*time_embed", "*.temporal_*", "*.pool_*"),
-    drops=("head.*", "head_dist.*", "dist_token", "pre_logits.*"),
+    drops=("head_dist.*", "dist_token", "pre_logits.*"),
     fresh=("time_embed", "blocks.*.temporal_fc.*"),
     convert=from_image,
 )
@@ -193,7 +194,7 @@ class TimeSformer(nn.Module):
             attn_drop=cfg.TIMESFORMER.ATTN_DROP_RATE,
             proj_drop=drop,
         )
-        rates = torch.linspace(0, cfg.TIMESFORMER.DROP_PATH_RATE, cfg.TIMESFORMER.DEPTH).tolist()
+        rates = torch.linspace(0, cfg.TIMESFORMER.DROP_PATH_RATE, cfg.TIMESFORMER.DEPTH, device="cpu").tolist()
         checkpoints = cfg.MODEL.CHECKPOINT_NUM[0] if cfg.MODEL.USE_CHECKPOINT else 0
 
         self.patch_embed = PatchEmbed(cfg.DATA.INPUT_CHANNEL_NUM[0], dim, cfg.TIMESFORMER.PATCH_SIZE)

@@ -133,7 +133,7 @@ class Uniformer(nn.Module):
         check_head_dim(cfg)
         self.pretrained = cfg.UNIFORMER.PRETRAIN_NAME
         checkpoints = cfg.MODEL.CHECKPOINT_NUM if cfg.MODEL.USE_CHECKPOINT else [0] * 4
-        rates = torch.linspace(0, cfg.UNIFORMER.DROP_DEPTH_RATE, sum(depths)).split(list(depths))
+        rates = torch.linspace(0, cfg.UNIFORMER.DROP_DEPTH_RATE, sum(depths), device="cpu").split(list(depths))
 
         self.patch_embed1 = PatchEmbed(cfg.DATA.INPUT_CHANNEL_NUM[0], dims[0], (3, 4, 4), (2, 4, 4), (1, 0, 0))
         kernel, padding = ((3, 2, 2), (1, 0, 0)) if cfg.UNIFORMER.STD else ((1, 2, 2), (0, 0, 0))

@@ -1,5 +1,6 @@
 """Checkpoint files: written aside and renamed, read without executing anything, found by their epoch."""
 
+import argparse
 import os
 import pickle
 import re
@@ -9,6 +10,9 @@ import torch
 
 NAME = "checkpoint_epoch_{:05d}.pyth"
 BEST_NAME = "best_Valtop1Err_checkpoint.pyth"  # the name test scripts of SVFormer's users ask for
+SAFETENSORS = ".safetensors"
+# What upstream's training scripts keep beside the weights; none of it runs code when it is read.
+PLAIN_CLASSES = [argparse.Namespace]
 _EPOCH = re.compile(r"checkpoint_epoch_(\d+)\.pyth$")
 
 
@@ -21,13 +25,21 @@ def checkpoint_dir(output_dir: str | Path) -> Path:
 
 
 def save_atomically(state: dict, path: str | Path) -> Path:
-    """`torch.save` that leaves either the old file or the whole new one, whenever the process dies."""
+    """Leaves either the old file or the whole new one, whenever the process dies.
+
+    As `torch.save` writes it, or, for a path that ends with .safetensors, a flat dict of tensors in that format.
+    """
     path = Path(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(aside, "wb") as file:
-            torch.save(state, file)
+            if path.suffix == SAFETENSORS:
+                from safetensors.torch import save
+
+                file.write(save({name: tensor.contiguous() for name, tensor in state.items()}))
+            else:
+                torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
@@ -50,7 +62,7 @@ def sync_directory(folder: Path) -> None:
 
 
 def load_checkpoint(path: str | Path) -> dict:
-    """The dict in a checkpoint file, tensors on the CPU; code in the pickle is refused, not run.
+    """The dict in a checkpoint file (.safetensors: its tensors) on the CPU; code in a pickle is refused, not run.
 
     Raises:
         FileNotFoundError: no such file.
@@ -60,7 +72,12 @@ def load_checkpoint(path: str | Path) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f"No checkpoint file {path}.")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == SAFETENSORS:
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        with torch.serialization.safe_globals(PLAIN_CLASSES):
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         code = re.search(r"GLOBAL (\S+)", str(error))
         why = f"loading it would run code ({code[1]})" if code else "it is damaged or no checkpoint"

@@ -1,6 +1,6 @@
 import pytest
 
-from slowfast.config import ConfigError, assert_and_infer_cfg, load_config
+from slowfast.config import ConfigError, assert_and_infer_cfg, get_cfg, load_config
 
 
 def checked(*options):
@@ -74,3 +74,12 @@ def test_none_is_a_value_where_a_key_says_what_it_means():
 
 def test_relative_crops_free_the_jitter_scales():
     checked("AUG.ENABLE", True, "DATA.TRAIN_JITTER_SCALES_RELATIVE", [0.08, 1.0], "DATA.TRAIN_CROP_SIZE", 300)
+
+
+def test_keys_that_only_the_other_model_of_a_section_reads_are_told():
+    told = "UNIFORMER.SPLIT, UNIFORMER.PRETRAIN_NAME: SVFormer has no such thing, only Uniformer reads it."
+    options = ("UNIFORMER.SPLIT", True, "UNIFORMER.PRETRAIN_NAME", "uniformer_small_in1k")
+    for name, expected in (("Uniformer2d_psnn_try", True), ("Uniformer_S", False)):
+        cfg = get_cfg()
+        cfg.merge_from_list(["MODEL.MODEL_NAME", name, "DATA.TEST_CROP_SIZE", 224, *options])
+        assert (told in assert_and_infer_cfg(cfg).messages) == expected

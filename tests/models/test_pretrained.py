@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import pytest
 import torch
 
 from slowfast.models import build_model
-from slowfast.models.pretrained import load_weights
+from slowfast.models.layouts import SLOWFAST_RESNET, Layout
+from slowfast.models.pretrained import export_weights, initial_weights, load_weights
 from slowfast.utils.checkpoint import CheckpointError
 
 
@@ -61,3 +64,104 @@ def test_parts_of_names_can_be_cleared(model, tiny_cfg):
 def test_a_file_without_weights_says_what_it_has():
     with pytest.raises(CheckpointError, match="holds no weights; its keys are epoch, note"):
         load_weights(torch.nn.Linear(1, 1), {"epoch": 3, "note": "x"})
+
+
+def test_a_test_never_scores_a_random_head(model, tiny_cfg):
+    with pytest.raises(
+        CheckpointError, match=r"head\.weight: file \(5, 32\), model \(9, 32\)[\s\S]*MODEL\.NUM_CLASSES"
+    ):
+        load_weights(build_model(tiny_cfg("MODEL.NUM_CLASSES", 9)), model.state_dict(), new_head=False)
+    headless = {key: value for key, value in model.state_dict().items() if not key.startswith("head.")}
+    with pytest.raises(CheckpointError, match="a random one is not tested"):
+        load_weights(build_model(tiny_cfg()), headless, new_head=False)
+
+
+def test_weights_of_a_deeper_model_are_not_cut_off_in_silence(model, tiny_cfg):
+    deeper = build_model(tiny_cfg("UNIFORMER.DEPTH", [1, 1, 2, 1])).state_dict()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r"0\.0% of the model .* \d+\.\d% of the file unused[\s\S]*blocks3\.1"):
+        load_weights(model, deeper)
+    torch.testing.assert_close(model.state_dict(), before)
+
+
+def test_the_message_names_the_model_a_file_is_for(model, tiny_cfg):
+    svformer = model.state_dict()
+    with pytest.raises(CheckpointError, match=r"look like weights for MODEL\.MODEL_NAME SVFormer\."):
+        load_weights(build_model(tiny_cfg("MODEL.MODEL_NAME", "Uniformer")), svformer)
+    uniformer = build_model(tiny_cfg("MODEL.MODEL_NAME", "Uniformer")).state_dict()
+    with pytest.raises(CheckpointError, match=r"look like weights for MODEL\.MODEL_NAME Uniformer\."):
+        load_weights(model, uniformer)
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (("s1.pathway0_stem.conv.weight", "s1.pathway1_stem.conv.weight"), "SlowFast with two pathways"),
+        (("s1.pathway0_stem.conv_xy.weight", "s2.pathway0_res0.branch2.a.weight"), "SlowFast X3D"),
+        (("patch_embed.proj.weight", "blocks.0.attn.pool_q.weight"), "SlowFast MViT"),
+    ],
+)
+def test_a_file_that_no_model_reads_is_named(names, kind, model):
+    with pytest.raises(CheckpointError, match=f"These are weights of {kind}, which no model here reads"):
+        load_weights(model, {"model_state": {name: torch.zeros(1) for name in names}})
+
+
+def test_image_weights_are_found_by_path_or_in_the_checkpoint_folder(tmp_path, monkeypatch):
+    named = torch.nn.Linear(1, 1)
+    assert initial_weights(named) is None
+    named.pretrained = "folder/vit.safetensors"
+    assert initial_weights(named) == Path("folder/vit.safetensors")
+    named.pretrained = "uniformer_small_in1k"
+    monkeypatch.delenv("CKPT_ROOT", raising=False)
+    with pytest.raises(CheckpointError, match=r"CKPT_ROOT to the folder of uniformer_small_in1k\.pth"):
+        initial_weights(named)
+    monkeypatch.setenv("CKPT_ROOT", str(tmp_path))
+    assert initial_weights(named) == tmp_path / "uniformer_small_in1k.pth"
+
+
+class Classifier(torch.nn.Module):
+    """The first stage of an image ResNet by torchvision's names, its convolutions over time."""
+
+    layouts = (SLOWFAST_RESNET,)
+    heads = ("fc.*",)
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = torch.nn.Conv3d(3, 4, (1, 7, 7), bias=False), torch.nn.BatchNorm3d(4)
+        block = torch.nn.ModuleDict(
+            {
+                **{f"conv{i}": torch.nn.Conv3d(4, 4, 1, bias=False) for i in (1, 2, 3)},
+                **{f"bn{i}": torch.nn.BatchNorm3d(4) for i in (1, 2, 3)},
+                "downsample": torch.nn.ModuleList([torch.nn.Conv3d(4, 4, 1, bias=False), torch.nn.BatchNorm3d(4)]),
+            }
+        )
+        self.layer1, self.layer4 = torch.nn.ModuleList([block]), torch.nn.ModuleList([block])
+        self.fc = torch.nn.Linear(4, 5)
+
+
+def test_slowfasts_resnets_go_to_torchvisions_names_and_back():
+    model = Classifier()
+    theirs = export_weights(model)
+    names = {name for name in theirs if "num_batches" not in name and "running" not in name}
+    stage = {f"branch{part}.weight" for part in ("1", "2.a", "2.b", "2.c")}
+    stage |= {f"branch{part}_bn.{kind}" for part in ("1", "2.a", "2.b", "2.c") for kind in ("weight", "bias")}
+    assert names == {
+        *("s1.pathway0_stem.conv.weight", "s1.pathway0_stem.bn.weight", "s1.pathway0_stem.bn.bias"),
+        *(f"s{stage_number}.pathway0_res0.{name}" for stage_number in (2, 5) for name in stage),
+        *("head.projection.weight", "head.projection.bias"),
+    }
+    other = Classifier()
+    report = load_weights(other, {"model_state": theirs}, new_head=False)
+    assert report.layout == "SlowFast ResNet (C2D, I3D, Slow)"
+    assert len(report.renamed) == len(theirs)
+    torch.testing.assert_close(other.state_dict(), model.state_dict())
+
+
+def test_the_name_of_a_tensor_goes_there_and_back():
+    pairs = (("s{}.res{}.a.", "layer{}.{}.conv1."), ("model.", ""))
+    layout = Layout("some", has=("s*",), names=pairs)
+    assert layout.own_name("s2.res10.a.weight") == "layer2.10.conv1.weight"
+    assert layout.their_name("layer2.10.conv1.weight") == "s2.res10.a.weight"
+    assert layout.own_name("model.norm.bias") == "norm.bias"
+    assert layout.their_name("norm.bias") == "model.norm.bias"
+    assert not layout.recognises(["layer2.10.conv1.weight"])

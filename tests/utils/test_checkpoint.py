@@ -1,3 +1,4 @@
+import argparse
 import os
 import subprocess
 import sys
@@ -35,6 +36,20 @@ def test_a_damaged_newest_gives_way_to_the_one_before(tmp_path, damage):
     path, state, problems = last_good_checkpoint(tmp_path)
     assert (path.name, state["epoch"]) == (NAME.format(1), 1)
     assert str(newest) in problems[0]
+
+
+def test_safetensors_are_known_by_their_name(tmp_path):
+    weights = {"a": torch.rand(3, 2).t(), "b": torch.tensor(4)}
+    path = save_atomically(weights, tmp_path / "w.safetensors")
+    torch.testing.assert_close(load_checkpoint(path), weights)
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(CheckpointError, match=r"w\.safetensors is damaged"):
+        load_checkpoint(path)
+
+
+def test_the_arguments_training_scripts_keep_beside_their_weights_are_read(tmp_path):
+    torch.save({"model": {"a": torch.ones(1)}, "args": argparse.Namespace(lr=0.1)}, tmp_path / "w.pth")
+    assert load_checkpoint(tmp_path / "w.pth")["args"].lr == 0.1
 
 
 def test_if_none_can_be_read_it_is_an_error_not_a_fresh_start(tmp_path):

@@ -1,0 +1,7 @@
+#!/usr/bin/env python3
+"""Converts a checkpoint to a model's own names or to upstream's; `--explain` tells what the file is."""
+
+from slowfast.models.convert import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())
