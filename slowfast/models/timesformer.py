@@ -4,6 +4,7 @@ It is the backbone of semi-supervised SVFormer (Xing et al. 2023, arXiv 2211.132
 behind `model.`; that project's students are the preset `vit_base_patch16_224_mix`.
 """
 
+import math
 from functools import partial
 
 import torch
@@ -111,10 +112,11 @@ def from_video(tensors: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, 
 def from_image(tensors: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
     """ViT weights of images: positions for the own grid, and temporal attention as a copy of the spatial one."""
     fold_layer_scale(tensors)
-    tensors["pos_embed"] = resized_positions(tensors["pos_embed"], own["pos_embed"])
+    tensors["pos_embed"] = resized_positions(tensors["pos_embed"])
     for key in own:
-        if ".temporal_" in key and ".temporal_fc." not in key:
-            tensors[key] = tensors[key.replace(".temporal_", ".")].clone()
+        spatial = key.replace(".temporal_", ".")
+        if spatial != key and spatial in tensors:
+            tensors[key] = tensors[spatial]
     return tensors
 
 
@@ -130,18 +132,18 @@ def fold_layer_scale(tensors: dict[str, Tensor]) -> None:
                 tensors[f"{target}.bias"] = tensors[f"{target}.bias"] * gamma
 
 
-def resized_positions(positions: Tensor, own: Tensor) -> Tensor:
-    """Position embeddings [1, (1 +) N, D] of a square grid as [1, 1 + GRID ** 2, D], by bicubic interpolation.
+def resized_positions(positions: Tensor) -> Tensor:
+    """Position embeddings [1, P + N, D] of a square grid as [1, 1 + GRID ** 2, D], by bicubic interpolation.
 
-    Without one for the class token (DeiT III) that gets zeros.
+    Of P tokens before the grid the first is the class token; without any (DeiT III) it gets zeros.
     """
-    side = int((positions.shape[1]) ** 0.5)
-    has_cls = side**2 != positions.shape[1]
-    cls = positions[:, :1] if has_cls else torch.zeros_like(positions[:, :1])
-    grid = positions[:, int(has_cls) :]
-    if cls.shape[1] + grid.shape[1] != own.shape[1]:
-        grid = grid.transpose(1, 2).unflatten(2, (side, side))
-        grid = F.interpolate(grid.float(), size=(GRID, GRID), mode="bicubic", antialias=True).flatten(2).transpose(1, 2)
+    side = math.isqrt(positions.shape[1])
+    before = positions.shape[1] - side**2
+    cls = positions[:, :1] if before else torch.zeros_like(positions[:, :1])
+    grid = positions[:, before:]
+    if side != GRID:
+        grid = grid.transpose(1, 2).unflatten(2, (side, side)).float()
+        grid = F.interpolate(grid, size=(GRID, GRID), mode="bicubic", antialias=True).flatten(2).transpose(1, 2)
     return torch.cat([cls, grid], dim=1)
 
 

@@ -171,6 +171,15 @@ def test_positions_of_another_grid_are_interpolated():
     assert (columns[0].diff() > 0).all() and columns[0, 6:8].mean().item() == pytest.approx(0.5, abs=1e-3)
 
 
+def test_a_distillation_token_is_left_out():
+    model = build_model(tiny())
+    image = image_weights(cls=2) | {"dist_token": torch.rand(1, 1, 16), "head_dist.weight": torch.rand(1000, 16)}
+    report = load_weights(model, image)
+    assert set(report.unused) == {"dist_token", "head_dist.weight"}
+    torch.testing.assert_close(model.pos_embed[:, 0].data, image["pos_embed"][:, 0])
+    torch.testing.assert_close(model.pos_embed[:, 1:].data, image["pos_embed"][:, 2:])
+
+
 def test_layer_scale_and_a_class_token_without_position_are_the_same_function_here():
     model = build_model(tiny("TIMESFORMER.ATTENTION_TYPE", "space_only"))
     image = image_weights(cls=0)
@@ -219,6 +228,8 @@ def test_each_kind_of_attention_reads_its_own_checkpoints(attention):
     torch.testing.assert_close(other.state_dict(), model.state_dict())
 
 
-def test_weights_of_a_wider_model_are_refused():
+def test_weights_of_another_width_or_depth_are_refused():
+    with pytest.raises(CheckpointError, match=r"missing \d+: time_embed, .*blocks\.2"):
+        load_weights(build_model(tiny("TIMESFORMER.DEPTH", 3)), image_weights())
     with pytest.raises(CheckpointError, match=r"mismatched \d+: cls_token: file"):
         load_weights(build_model(tiny("TIMESFORMER.EMBED_DIM", 32)), image_weights())
