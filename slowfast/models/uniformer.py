@@ -20,7 +20,6 @@ from slowfast.spiking import BatchNorm
 UNIFORMER = Layout(
     "UniFormer",
     has=("patch_embed1.proj.weight", "blocks1.*.pos_embed.weight", "blocks3.*.attn.qkv.weight"),
-    lacks=("patch_embed1.norm.running_mean",),  # SVFormer
     fresh=("blocks[34].*.t_norm.*", "blocks[34].*.t_attn.*"),  # of SPLIT, from image or joint attention
 )
 

@@ -52,3 +52,10 @@ def test_image_weights_that_cannot_be_found_are_an_error(run_cfg, monkeypatch):
     monkeypatch.delenv("CKPT_ROOT", raising=False)
     with pytest.raises(CheckpointError, match="CKPT_ROOT"):
         launch(run_cfg(*UNIFORMER, "UNIFORMER.PRETRAIN_NAME", "uniformer_small_in1k"), run)
+
+
+def test_weights_for_other_classes_are_not_tested(run_cfg, tmp_path):
+    torch.save({"model_state": build_model(run_cfg(*UNIFORMER)).state_dict()}, tmp_path / "w.pyth")
+    weights = ("TRAIN.ENABLE", False, "TEST.CHECKPOINT_FILE_PATH", str(tmp_path / "w.pyth"))
+    with pytest.raises(CheckpointError, match=r"head\.weight: file \(8, 16\), model \(9, 16\)"):
+        launch(run_cfg(*UNIFORMER, *weights, "MODEL.NUM_CLASSES", 9), run)

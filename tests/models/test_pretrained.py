@@ -159,9 +159,11 @@ def test_slowfasts_resnets_go_to_torchvisions_names_and_back():
 
 def test_the_name_of_a_tensor_goes_there_and_back():
     pairs = (("s{}.res{}.a.", "layer{}.{}.conv1."), ("model.", ""))
-    layout = Layout("some", has=("s*",), names=pairs)
+    layout = Layout("some", has=("s*",), lacks=("*.gamma",), names=pairs)
     assert layout.own_name("s2.res10.a.weight") == "layer2.10.conv1.weight"
     assert layout.their_name("layer2.10.conv1.weight") == "s2.res10.a.weight"
     assert layout.own_name("model.norm.bias") == "norm.bias"
     assert layout.their_name("norm.bias") == "model.norm.bias"
+    assert layout.recognises(["s2.res10.a.weight"])
     assert not layout.recognises(["layer2.10.conv1.weight"])
+    assert not layout.recognises(["s2.res10.a.weight", "s2.res10.gamma"])

@@ -5,6 +5,7 @@ from torch import nn
 from slowfast.config import get_cfg
 from slowfast.evaluation.complexity import count_flops, count_parameters
 from slowfast.models import build_model
+from slowfast.models.layers import Attention
 from slowfast.models.pretrained import load_weights
 
 
@@ -133,6 +134,24 @@ def test_joint_weights_start_a_split_model():
     joint, split = build_model(tiny()), build_model(tiny("UNIFORMER.SPLIT", True))
     report = load_weights(split, joint.state_dict())
     assert report.missing and all(".t_" in name for name in report.missing)
+
+
+def test_attention_keys_reach_every_attention():
+    model = build_model(tiny("UNIFORMER.SPLIT", True, "UNIFORMER.QKV_BIAS", False, "UNIFORMER.QKV_SCALE", 0.5))
+    assert not any(name.endswith("qkv.bias") for name, _ in model.named_parameters())
+    assert {module.scale for module in model.modules() if isinstance(module, Attention)} == {0.5}
+    clips = torch.rand(1, 3, 4, 32, 32).expand(2, -1, -1, -1, -1)
+    for key in ("UNIFORMER.DROPOUT_RATE", "UNIFORMER.ATTENTION_DROPOUT_RATE", "UNIFORMER.DROP_DEPTH_RATE"):
+        first, second = build_model(tiny(key, 0.5))(clips)
+        assert not torch.equal(first, second), key
+
+
+def test_attention_is_the_softmax_of_scaled_products():
+    attention = Attention(16, 2, scale=0.3).double()
+    x = torch.rand(2, 5, 16, dtype=torch.double)
+    q, k, v = attention.qkv(x).view(2, 5, 3, 2, 8).permute(2, 0, 3, 1, 4)
+    expected = (0.3 * q @ k.transpose(-2, -1)).softmax(-1) @ v
+    torch.testing.assert_close(attention(x), attention.proj(expected.transpose(1, 2).reshape(2, 5, 16)))
 
 
 def test_a_head_dimension_that_does_not_divide_is_refused():
