@@ -4,110 +4,81 @@ Every `*.pt` of $PARITY_DIR (default: tests/data/parity and, where it exists bes
 ../shared/parity) is a case; the format and the tolerances are in tests/data/parity/README.md.
 """
 
-import os
-from pathlib import Path
+import math
+from contextlib import contextmanager
 
 import pytest
 import torch
+from parity_fixtures import UpstreamNames, clips_of, config_of, fixture_files, load_fixture, state_of
+from torch import Tensor, nn
 
-from slowfast.config import get_cfg
-from slowfast.models import MODEL_REGISTRY, build_model
+from slowfast.models import build_model
 from slowfast.models.pretrained import load_weights
+from slowfast.spiking import SpikingNeuron
 from slowfast.spiking.monitor import rates_of, record_firing_rates
 
-REPOSITORY = Path(__file__).parents[2]
-FOLDERS = [REPOSITORY / "tests/data/parity", REPOSITORY.parent / "shared/parity"]
-if "PARITY_DIR" in os.environ:
-    FOLDERS = [Path(os.environ["PARITY_DIR"])]
-
-# Which prefix of a fixture's name is which model, and whether this package has it.
-NEURONS = {"ParametricLIFNode": "PLIF", "LIFNode": "LIF", "IFNode": "IF"}
+EVERY_BLOCK = ("MODEL.USE_CHECKPOINT", True, "MODEL.CHECKPOINT_NUM", [99] * 4)
+CASES = [(path, options) for path in fixture_files() for options in ((), EVERY_BLOCK)]
 
 
-def fixture_files() -> list[Path]:
-    found = {}
-    for folder in FOLDERS:
-        for path in sorted(folder.glob("*.pt")):
-            found.setdefault(path.name, path)
-    return list(found.values())
+def case_name(case) -> str:
+    path, options = case
+    return path.stem + ("-checkpointed" if options else "")
 
 
-def config_of(fixture: dict):
-    """The config a fixture's facts stand for."""
-    facts = fixture["config"]
-    cfg = get_cfg()
-    cfg.merge_from_other_cfg(facts["cfg"])
-    cfg.DATA.TEST_CROP_SIZE = cfg.DATA.TRAIN_CROP_SIZE
-    if "neuron" not in facts:
-        return cfg
-    name, _, alpha = facts["surrogate"].partition("(alpha=")
-    cfg.merge_from_list(
-        [
-            *("DATA.NUM_FRAMES", facts["TN"]),
-            *("SNN.NEURON", NEURONS[facts["neuron"]], "SNN.TAU", facts["init_tau"]),
-            *("SNN.V_THRESHOLD", facts["v_threshold"], "SNN.V_RESET", facts["v_reset"]),
-            *("SNN.SURROGATE", name, "SNN.SURROGATE_ALPHA", alpha.rstrip(")")),
-            *("SNN.DETACH_RESET", facts["detach_reset"]),
-        ]
-    )
-    return cfg
+def run(fixture: dict, model: nn.Module) -> Tensor | tuple[Tensor, ...]:
+    """Logits; with a token mask the features of the mixed clips, as recorded."""
+    clips, *mask = clips_of(fixture)
+    return model.forward_features(clips, *mask) if mask else model(clips)
 
 
-def state_of(fixture: dict) -> dict:
-    """The weights of a fixture: as stored, or made again from its recipe."""
-    if fixture["state_dict"]:
-        return fixture["state_dict"]
-    generator = torch.Generator().manual_seed(fixture["recipe_seed"])
-    state = {}
-    for key, shape, _, kind, scale, shift in fixture["recipe"]:
-        tensor = torch.zeros(shape)
-        if kind == "normal":
-            tensor = tensor.normal_(0, 1, generator=generator) * scale + shift
-        elif kind == "uniform":
-            tensor = tensor.uniform_(0, 1, generator=generator) * scale + shift
-        state[key] = tensor
-    return state
+def parts(output) -> list[Tensor]:
+    """A distillation head gives a pair of logits in training."""
+    return list(output) if isinstance(output, list | tuple) else [output]
 
 
-def is_supported(path: Path) -> bool:
-    facts = torch.load(path, weights_only=True)["config"]
-    name = facts.get("cfg", {}).get("MODEL", {}).get("MODEL_NAME")
-    from slowfast.config import preset_model
-
-    return name is not None and preset_model(name) in MODEL_REGISTRY
-
-
-CASES = [path for path in fixture_files() if is_supported(path)]
-
-
-@pytest.fixture(scope="module", params=CASES, ids=lambda path: path.stem)
+@pytest.fixture(scope="module", params=CASES, ids=case_name)
 def case(request):
     """A fixture and what our model makes of it: evaluated, then trained for one step, from rest each time."""
-    fixture = torch.load(request.param, weights_only=True)
-    model = build_model(config_of(fixture))
+    path, options = request.param
+    fixture = load_fixture(path)
+    cfg = config_of(fixture)
+    cfg.merge_from_list(list(options))
+    model = build_model(cfg)
     load_weights(model, state_of(fixture))
-    clips = fixture["input"]
+    names = UpstreamNames(model)
     ours = {}
-    model.eval()
-    with torch.no_grad(), record_firing_rates(model) as rates:
-        ours["output_eval"] = model([clips])
-    ours["firing_rates_eval"] = rates_of(rates.totals())
-    model.train()
-    with record_firing_rates(model) as rates:
-        ours["output_train"] = model(clips)
-    ours["firing_rates_train"] = rates_of(rates.totals())
-    (ours["output_train"] * fixture["cotangent"]).sum().backward()
-    return fixture, model, ours
+    for mode in ("eval", "train"):
+        model.train(mode == "train")
+        with torch.set_grad_enabled(mode == "train"), record_firing_rates(model) as rates:
+            ours[f"output_{mode}"] = parts(run(fixture, model))
+        ours[f"firing_rates_{mode}"] = {names.module(name): rate for name, rate in rates_of(rates.totals()).items()}
+    pairs = zip(ours["output_train"], parts(fixture["cotangent"]), strict=True)
+    sum((output * cotangent).sum() for output, cotangent in pairs).backward()
+    ours["gradients"] = {names.tensor(name): parameter.grad for name, parameter in model.named_parameters()}
+    ours["buffers"] = {names.tensor(name): buffer for name, buffer in model.named_buffers()}
+    return fixture, ours
 
 
 def test_there_are_fixtures():
     assert CASES
 
 
+@pytest.mark.parametrize("path", fixture_files(), ids=lambda path: path.stem)
+def test_the_recipe_makes_upstreams_weights(path):
+    fixture = load_fixture(path)
+    state = state_of(fixture)
+    assert state.keys() == fixture["state_checksums"].keys()
+    for name, (total, norm) in fixture["state_checksums"].items():
+        assert state[name].double().norm().item() == pytest.approx(norm, rel=1e-9), name
+        assert state[name].double().sum().item() == pytest.approx(total, rel=1e-9, abs=1e-9 * (norm + 1)), name
+
+
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_logits_and_firing_rates_are_upstreams(case, mode):
-    fixture, _, ours = case
-    torch.testing.assert_close(ours[f"output_{mode}"], fixture[f"output_{mode}"], atol=2e-5, rtol=0)
+    fixture, ours = case
+    for output, expected in zip(ours[f"output_{mode}"], parts(fixture[f"output_{mode}"]), strict=True):
+        torch.testing.assert_close(output, expected, atol=2e-5, rtol=0)
     expected = fixture[f"firing_rates_{mode}"] or {}
     assert ours[f"firing_rates_{mode}"].keys() == expected.keys()
     for name, rate in expected.items():
@@ -115,10 +86,11 @@ def test_logits_and_firing_rates_are_upstreams(case, mode):
 
 
 def test_gradients_are_upstreams(case):
-    fixture, model, _ = case
-    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    assert {name for name, p in model.named_parameters() if p.grad is None} == set(fixture["no_grad_params"])
-    total = sum(norm**2 for norm in fixture["grad_norms"].values()) ** 0.5
+    fixture, ours = case
+    gradients = {name: gradient for name, gradient in ours["gradients"].items() if gradient is not None}
+    assert ours["gradients"].keys() - gradients.keys() == set(fixture["no_grad_params"])
+    assert gradients.keys() == fixture["grad_norms"].keys()
+    total = math.hypot(*fixture["grad_norms"].values())
     for name, norm in fixture["grad_norms"].items():
         tolerance = 5e-3 * norm + 1e-4 * total
         assert gradients[name].norm().item() == pytest.approx(norm, abs=tolerance), name
@@ -128,9 +100,62 @@ def test_gradients_are_upstreams(case):
 
 
 def test_buffers_after_one_training_step_are_upstreams(case):
-    fixture, model, _ = case
-    buffers = dict(model.named_buffers())
+    fixture, ours = case
     for name, (total, norm) in fixture["buffers_after_train"].items():
-        values = buffers[name].double()
+        values = ours["buffers"][name].double()
         assert values.norm().item() == pytest.approx(norm, rel=1e-5, abs=1e-6), name
         assert values.sum().item() == pytest.approx(total, rel=1e-5, abs=1e-5 * (norm + 1)), name
+
+
+@pytest.mark.parametrize("path", fixture_files(), ids=lambda path: path.stem)
+def test_bfloat16_autocast_stays_near(path):
+    fixture = load_fixture(path)
+    model = build_model(config_of(fixture)).eval()
+    load_weights(model, state_of(fixture))
+    with torch.no_grad():
+        with recorded_spikes(model) as spikes:
+            expected = parts(run(fixture, model))
+        with forced_spikes(model, spikes) as flips, torch.autocast("cpu", torch.bfloat16):
+            outputs = parts(run(fixture, model))
+    for output, reference in zip(outputs, expected, strict=True):
+        assert (output.float() - reference).norm() <= 2e-2 * reference.norm()
+    assert all(share < 0.02 for share in flips.values())
+
+
+@contextmanager
+def recorded_spikes(model: nn.Module):
+    """Name of each neuron -> the spikes it gave within."""
+    spikes = {}
+    with hooked_neurons(model, lambda name, output: spikes.__setitem__(name, output)):
+        yield spikes
+
+
+@contextmanager
+def forced_spikes(model: nn.Module, spikes: dict[str, Tensor]):
+    """Neurons give `spikes` whatever they computed; name -> share of those they would have changed.
+
+    One flipped spike changes all that follows, so that rounding could not be told from a mistake otherwise.
+    """
+    flips = {}
+
+    def force(name, output):
+        flips[name] = (output != spikes[name]).float().mean().item()
+        return spikes[name].to(output.dtype)
+
+    with hooked_neurons(model, force):
+        yield flips
+
+
+@contextmanager
+def hooked_neurons(model: nn.Module, function):
+    """Calls `function(name, spikes)` after every neuron; what it returns replaces the spikes."""
+    neurons = [(name, module) for name, module in model.named_modules() if isinstance(module, SpikingNeuron)]
+    hooks = [
+        module.register_forward_hook(lambda _, __, output, name=name: function(name, output))
+        for name, module in neurons
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
