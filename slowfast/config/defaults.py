@@ -192,6 +192,8 @@ add_section(
             [0, 0, 0, 0],
             "With USE_CHECKPOINT: how many first blocks of each stage recompute.",
         ),
+        "DROPOUT_RATE": (0.5, "Dropout before the classifier (ResNet)."),
+        "FC_INIT_STD": (0.01, "Standard deviation of the classifier's first weights (ResNet)."),
         "MAX_UNLOADED": (0.01, "Share of the model that may find no weights in TRAIN.CHECKPOINT_FILE_PATH."),
     },
 )

@@ -1,6 +1,15 @@
 """Models: importing this package registers every one of them."""
 
-from slowfast.models import svformer, timesformer, uniformer
+from slowfast.models import resnet, sew_resnet, spikformer, svformer, timesformer, uniformer
 from slowfast.models.build import MODEL_REGISTRY, build_model
 
-__all__ = ["MODEL_REGISTRY", "build_model", "svformer", "timesformer", "uniformer"]
+__all__ = [
+    "MODEL_REGISTRY",
+    "build_model",
+    "resnet",
+    "sew_resnet",
+    "spikformer",
+    "svformer",
+    "timesformer",
+    "uniformer",
+]

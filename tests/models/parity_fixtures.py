@@ -192,10 +192,11 @@ def clips_of(fixture: dict) -> list[Tensor]:
 
 
 class UpstreamNames:
-    """Upstream's names of a model's tensors and modules, by the layout of its own checkpoints."""
+    """Upstream's names of a model's tensors and modules, as loading its weights found them."""
 
-    def __init__(self, model):
-        self.layout = next(iter(getattr(model, "layouts", ())), None)
+    def __init__(self, model, report):
+        layouts = [layout for layout in getattr(model, "layouts", ()) if layout.name == report.layout]
+        self.layout = layouts[0] if report.renamed else None
 
     def tensor(self, name: str) -> str:
         return self.layout.their_name(name) if self.layout else name

@@ -45,8 +45,8 @@ def case(request):
     cfg = config_of(fixture)
     cfg.merge_from_list(list(options))
     model = build_model(cfg)
-    load_weights(model, state_of(fixture))
-    names = UpstreamNames(model)
+    state = state_of(fixture)
+    names = UpstreamNames(model, load_weights(model, state))
     ours = {}
     for mode in ("eval", "train"):
         model.train(mode == "train")
@@ -55,7 +55,9 @@ def case(request):
         ours[f"firing_rates_{mode}"] = {names.module(name): rate for name, rate in rates_of(rates.totals()).items()}
     pairs = zip(ours["output_train"], parts(fixture["cotangent"]), strict=True)
     sum((output * cotangent).sum() for output, cotangent in pairs).backward()
-    ours["gradients"] = {names.tensor(name): parameter.grad for name, parameter in model.named_parameters()}
+    gradients = {names.tensor(name): parameter.grad for name, parameter in model.named_parameters()}
+    # Of token mixing upstream recorded the features: there is no head.
+    ours["gradients"] = {name: gradient for name, gradient in gradients.items() if name in state}
     ours["buffers"] = {names.tensor(name): buffer for name, buffer in model.named_buffers()}
     return fixture, ours
 
