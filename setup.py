@@ -15,7 +15,11 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     packages=find_packages(include=["slowfast", "slowfast.*"]),
-    package_data={"slowfast.config": ["*.yaml"], "slowfast.spiking.kernels": ["*.cu", "*.h"]},
+    package_data={
+        "slowfast.config": ["*.yaml"],
+        "slowfast.models": ["*.yaml"],
+        "slowfast.spiking.kernels": ["*.cu", "*.h"],
+    },
     python_requires=">=3.11",  # SpikingJelly 2.0 needs it
     install_requires=[
         "torch>=2.6",

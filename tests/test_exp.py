@@ -1,4 +1,4 @@
-"""Every experiment's scripts run: one step of training on the embedded data, validation, and a test."""
+"""Every experiment's config loads and its scripts say what they lack; one of each model runs from end to end."""
 
 import os
 import subprocess
@@ -6,18 +6,31 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_models import tiny_options
+
+from slowfast.config import assert_and_infer_cfg, load_config, preset_model
 
 REPOSITORY = Path(__file__).parents[1]
 PYTHON_DIR = Path(sys.executable).parent
 EXPERIMENTS = sorted(path.parent for path in REPOSITORY.glob("exp/*/config.yaml"))
+NAMED = {"ids": lambda path: path.name}
 
-# Small enough for a CPU, and otherwise as the experiment has it.
+# One step of training on the embedded data, validation and a test; otherwise as the experiment has it.
 SMALL = (
     *("NUM_GPUS 0 SOLVER.MAX_EPOCH 1 TRAIN.BATCH_SIZE 8 TEST.BATCH_SIZE 8 DATA_LOADER.NUM_WORKERS 0".split()),
     *("TRAIN.DATASET motion TEST.DATASET motion TEST.NUM_ENSEMBLE_VIEWS 1 TEST.NUM_SPATIAL_CROPS 1".split()),
-    *("DATA.TRAIN_CROP_SIZE 32 DATA.TEST_CROP_SIZE 32 DATA.NUM_FRAMES 2 DATA.SAMPLING_RATE 8".split()),
-    *("DATA.TRAIN_JITTER_SCALES", "[32, 40]", "UNIFORMER.EMBED_DIM", "[8, 8, 64, 64]", "LOG_MODEL_INFO", "False"),
+    *("DATA.SAMPLING_RATE 8 LOG_MODEL_INFO False MODEL.NUM_CLASSES 8".split()),
 )
+
+
+def model_of(experiment: Path) -> str:
+    return preset_model(load_config(experiment / "config.yaml").MODEL.MODEL_NAME)
+
+
+# The quickstart, and the first experiment of each model.
+QUICKSTART = REPOSITORY / "exp/quickstart"
+OTHERS = [path for path in EXPERIMENTS if path != QUICKSTART]
+RUN = [QUICKSTART, *{model_of(path): path for path in reversed(OTHERS)}.values()]
 
 
 @pytest.fixture(scope="module")
@@ -28,25 +41,62 @@ def eight_videos(tmp_path_factory):
     return write_motion(root, counts={"train": 8, "val": 8, "test": 8}, workers=1)
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda path: path.name)
-def test_run_and_test_scripts_run(experiment, eight_videos, tmp_path):
-    options = [*SMALL, "DATA.PATH_TO_DATA_DIR", str(eight_videos), "OUTPUT_DIR", str(tmp_path / "out")]
+def run_script(script: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    kept = {key: value for key, value in os.environ.items() if key not in ("DATA_ROOT", "CKPT_ROOT")}
+    # The scripts take the first Python that can import slowfast: this one.
+    kept |= {"OMP_NUM_THREADS": "1", "PATH": f"{PYTHON_DIR}:{os.environ['PATH']}"}
+    return subprocess.run(
+        ["bash", str(script), *arguments],
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, **NAMED)
+def test_a_config_loads_and_its_keys_go_together(experiment):
+    cfg = assert_and_infer_cfg(load_config(experiment / "config.yaml", ["NUM_GPUS", 0]))
+    assert cfg.MODEL.MODEL_NAME
+
+
+@pytest.mark.parametrize("experiment", OTHERS, **NAMED)
+def test_scripts_say_which_folder_they_lack(experiment, tmp_path):
     for script in ("run.sh", "test.sh"):
-        result = subprocess.run(
-            ["bash", str(experiment / script), *options],
-            # The scripts take the first Python that can import slowfast: this one.
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PATH": f"{PYTHON_DIR}:{os.environ['PATH']}"},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
+        result = run_script(experiment / script)
+        assert result.returncode == 1
+        assert result.stdout == ""
+        (message,) = result.stderr.splitlines()
+        assert message.startswith("DATA_ROOT is not set. Set it to the folder that holds ")
+    if "weights=" in (experiment / "run.sh").read_text():
+        result = run_script(experiment / "run.sh", DATA_ROOT=str(tmp_path))
+        assert "CKPT_ROOT is not set" in result.stderr
+    result = run_script(experiment / "run.sh", DATA_ROOT=str(tmp_path / "nowhere"))
+    assert f"DATA_ROOT {tmp_path}/nowhere is no folder" in result.stderr
+
+
+def test_the_folders_become_config_keys(tmp_path):
+    (tmp_path / "ucf101/lists/split1").mkdir(parents=True)
+    script = REPOSITORY / "exp/uniformer_s16x4_ucf101_prek400/run.sh"
+    result = run_script(
+        script, "NUM_GPUS", "0", "OUTPUT_DIR", str(tmp_path / "out"), DATA_ROOT=str(tmp_path), CKPT_ROOT=str(tmp_path)
+    )
+    assert f"{tmp_path}/ucf101/lists/split1" in result.stdout + result.stderr
+    assert f"{tmp_path}/uniformer_small_k400_16x4.pth" in result.stdout + result.stderr
+    assert result.returncode == 1
+
+
+@pytest.mark.parametrize("experiment", RUN, **NAMED)
+def test_run_and_test_scripts_run(experiment, eight_videos, tmp_path):
+    options = [
+        *map(str, tiny_options(model_of(experiment))),
+        *SMALL,
+        *("DATA.PATH_TO_DATA_DIR", str(eight_videos), "OUTPUT_DIR", str(tmp_path / "out")),
+        *("TRAIN.CHECKPOINT_FILE_PATH", "", "DATA.NUM_FRAMES", "2"),
+    ]
+    for script in ("run.sh", "test.sh"):
+        result = run_script(experiment / script, *options)
         assert result.returncode == 0, result.stdout + result.stderr
         assert "top-1" in result.stdout
     assert (tmp_path / "out/report.json").exists()
-
-
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda path: path.name)
-def test_an_experiment_has_its_three_files(experiment):
-    assert {"config.yaml", "run.sh", "test.sh"} <= {path.name for path in experiment.iterdir()}

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Trains and tests with $DATA_ROOT/ssv1/lists, $DATA_ROOT/ssv1/frames and $CKPT_ROOT/uniformer_base_k400_16x4.pth;
+# KEY VALUE arguments override the config, e.g. NUM_GPUS 1 TRAIN.BATCH_SIZE 16.
+set -euo pipefail
+lists=ssv1/lists media=ssv1/frames weights=uniformer_base_k400_16x4.pth
+source "$(dirname "${BASH_SOURCE[0]}")/../../tools/experiment.sh"
