@@ -93,7 +93,7 @@ def test_run_and_test_scripts_run(experiment, eight_videos, tmp_path):
         *map(str, tiny_options(model_of(experiment))),
         *SMALL,
         *("DATA.PATH_TO_DATA_DIR", str(eight_videos), "OUTPUT_DIR", str(tmp_path / "out")),
-        *("TRAIN.CHECKPOINT_FILE_PATH", "", "DATA.NUM_FRAMES", "2"),
+        *("TRAIN.CHECKPOINT_FILE_PATH", ""),
     ]
     for script in ("run.sh", "test.sh"):
         result = run_script(experiment / script, *options)

@@ -5,6 +5,7 @@ from torch import nn
 from slowfast.config import get_cfg
 from slowfast.evaluation.complexity import count_flops_from_shapes, count_parameters
 from slowfast.models import build_model
+from slowfast.models.pretrained import load_weights
 from slowfast.spiking import BatchNorm, SpikingNeuron
 
 
@@ -53,6 +54,22 @@ def last_stage(model, x):
     model(x)
     hook.remove()
     return kept["features"]
+
+
+def test_c2d_with_image_weights_is_the_image_model_on_a_still_clip():
+    from torchvision.models import resnet18
+
+    image_model = resnet18(weights=None).train()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        image_model(images)  # running statistics that are not the initial ones
+    model = build("C2D", "RESNET.DEPTH", 18, "MODEL.NUM_CLASSES", 1000)
+    report = load_weights(model, image_model.state_dict())
+    assert report.layout == "torchvision ResNet"
+    assert not report.missing
+    with torch.no_grad():
+        still = model.eval()(images.unsqueeze(2).expand(-1, -1, 4, -1, -1))
+        torch.testing.assert_close(still, image_model.eval()(images), atol=1e-5, rtol=1e-4)
 
 
 def test_slowfasts_architecture_names_select_them():

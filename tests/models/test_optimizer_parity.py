@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from parity_fixtures import clips_of, config_of, fixture_files, load_fixture, state_of
+from parity_fixtures import clips_of, config_of, fixture_files, load_fixture, model_name, state_of
 from torch.nn import functional as F
 
 from slowfast.config import preset_model
@@ -38,7 +38,7 @@ def one_of_each_model() -> dict[str, Path]:
     for path in fixture_files():
         fixture = load_fixture(path)
         if isinstance(fixture["input"], torch.Tensor) and isinstance(fixture["output_train"], torch.Tensor):
-            found.setdefault(preset_model(config_of(fixture).MODEL.MODEL_NAME), path)
+            found.setdefault(preset_model(model_name(path)), path)
     return found
 
 

@@ -9,7 +9,15 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from parity_fixtures import UpstreamNames, clips_of, config_of, fixture_files, load_fixture, state_of
+from parity_fixtures import (
+    UpstreamNames,
+    clips_of,
+    config_of,
+    fixture_files,
+    layer_norm_epsilon,
+    load_fixture,
+    state_of,
+)
 from torch import Tensor, nn
 
 from slowfast.models import build_model
@@ -74,6 +82,16 @@ def test_the_recipe_makes_upstreams_weights(path):
     for name, (total, norm) in fixture["state_checksums"].items():
         assert state[name].double().norm().item() == pytest.approx(norm, rel=1e-9), name
         assert state[name].double().sum().item() == pytest.approx(total, rel=1e-9, abs=1e-9 * (norm + 1)), name
+
+
+@pytest.mark.parametrize("path", fixture_files(), ids=lambda path: path.stem)
+def test_epsilons_that_no_tolerance_sees_are_upstreams(path):
+    fixture = load_fixture(path)
+    modules = list(build_model(config_of(fixture)).modules())
+    epsilon = layer_norm_epsilon(fixture)
+    assert all(module.eps == epsilon for module in modules if isinstance(module, nn.LayerNorm) and epsilon)
+    batch_norms = [module for module in modules if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    assert all((norm.eps, norm.momentum) == (1e-5, 0.1) for norm in batch_norms)
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
