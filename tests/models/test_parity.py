@@ -26,12 +26,14 @@ from slowfast.spiking import SpikingNeuron
 from slowfast.spiking.monitor import rates_of, record_firing_rates
 
 EVERY_BLOCK = ("MODEL.USE_CHECKPOINT", True, "MODEL.CHECKPOINT_NUM", [99] * 4)
-CASES = [(path, options) for path in fixture_files() for options in ((), EVERY_BLOCK)]
-
-
-def case_name(case) -> str:
-    path, options = case
-    return path.stem + ("-checkpointed" if options else "")
+UNFUSED = ("SNN.FUSE_NORM", False)
+WAYS = {"": (), "-checkpointed": EVERY_BLOCK, "-unfused": UNFUSED}
+CASES = [
+    pytest.param((path, options), id=path.stem + way)
+    for path in fixture_files()
+    for way, options in WAYS.items()
+    if options is not UNFUSED or "v_threshold" in load_fixture(path)["config"]
+]
 
 
 def run(fixture: dict, model: nn.Module) -> Tensor | tuple[Tensor, ...]:
@@ -45,7 +47,7 @@ def parts(output) -> list[Tensor]:
     return list(output) if isinstance(output, list | tuple) else [output]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=case_name)
+@pytest.fixture(scope="module", params=CASES)
 def case(request):
     """A fixture and what our model makes of it: evaluated, then trained for one step, from rest each time."""
     path, options = request.param
