@@ -1,6 +1,7 @@
 """Every experiment's config loads and its scripts say what they lack; one of each model runs from end to end."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,12 @@ SMALL = (
 
 def model_of(experiment: Path) -> str:
     return preset_model(load_config(experiment / "config.yaml").MODEL.MODEL_NAME)
+
+
+def initial_weights_key(experiment: Path) -> str:
+    """The config key that takes what training starts from."""
+    named = re.search(r"weights_key=(\S+)", (experiment / "run.sh").read_text())
+    return named[1] if named else "TRAIN.CHECKPOINT_FILE_PATH"
 
 
 # The quickstart, and the first experiment of each model.
@@ -93,7 +100,7 @@ def test_run_and_test_scripts_run(experiment, eight_videos, tmp_path):
         *map(str, tiny_options(model_of(experiment))),
         *SMALL,
         *("DATA.PATH_TO_DATA_DIR", str(eight_videos), "OUTPUT_DIR", str(tmp_path / "out")),
-        *("TRAIN.CHECKPOINT_FILE_PATH", ""),
+        *(initial_weights_key(experiment), ""),
     ]
     for script in ("run.sh", "test.sh"):
         result = run_script(experiment / script, *options)
