@@ -5,7 +5,7 @@ import warnings
 from math import prod
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -61,12 +61,12 @@ def count_flops_from_shapes(model: nn.Module, clip_shape: tuple[int, ...]) -> in
     was_training = model.training
     model.eval()
     operators = FlopCounterMode(display=False, custom_mapping=PER_ELEMENT)
-    with torch.no_grad(), AdaptivePoolCounter() as pools, operators:
+    with torch.no_grad(), ResizeCounter() as resizing, operators:
         torch.func.functional_call(model, tensors, torch.empty(1, *clip_shape, device="meta"))
     model.train(was_training)
     counts = operators.get_flop_counts().get("Global", {})
     # Torch's own formulas count 2 for a multiply-add.
-    return pools.elements + sum(count if op in PER_ELEMENT else count // 2 for op, count in counts.items())
+    return resizing.flops + sum(count if op in PER_ELEMENT else count // 2 for op, count in counts.items())
 
 
 def _fused_norm_flops(y, mean, *args, out_shape=None, **kwargs) -> int:
@@ -85,30 +85,32 @@ def _layer_norm_flops(x, normalized_shape, weight, *args, out_shape=None, **kwar
     return prod(x) * (4 if weight is None else 5)
 
 
-def _bilinear_flops(*args, out_shape=None, **kwargs) -> int:
-    return 4 * prod(out_shape)
-
-
 # fvcore's estimates for operators that are no products of matrices.
 PER_ELEMENT = {
     torch.ops.slowfast.fire: _fused_norm_flops,
     torch.ops.aten.native_batch_norm: _batch_norm_flops,
     torch.ops.aten.native_group_norm: _group_norm_flops,
     torch.ops.aten.native_layer_norm: _layer_norm_flops,
-    torch.ops.aten.upsample_bilinear2d: _bilinear_flops,
 }
 
 
-class AdaptivePoolCounter(TorchFunctionMode):
-    """Input elements of adaptive average pools, which become means before an operator could tell them."""
+class ResizeCounter(TorchFunctionMode):
+    """FLOPs of functions that may become other operators before an operator's counter sees them.
+
+    Adaptive average pools turn into means: 1 an input element. Bilinear resizing is decomposed where torch is asked to
+    be deterministic: 4 an output element.
+    """
 
     POOLS = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
 
     def __init__(self):
         super().__init__()
-        self.elements = 0
+        self.flops = 0
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func in self.POOLS and isinstance(args[0], Tensor):
-            self.elements += args[0].numel()
-        return func(*args, **(kwargs or {}))
+        output = func(*args, **(kwargs or {}))
+        if func in self.POOLS:
+            self.flops += args[0].numel()
+        elif func is F.interpolate and (kwargs or {}).get("mode") == "bilinear":
+            self.flops += 4 * output.numel()
+        return output

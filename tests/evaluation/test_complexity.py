@@ -31,9 +31,15 @@ class Everything(nn.Module):
         return attended.sum() + self.transposed(x).sum() + sum(pool(x).sum() for pool in self.pools)
 
 
-def test_flops_from_shapes_are_fvcores():
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_flops_from_shapes_are_fvcores(deterministic):
     model = Everything().train()
-    assert count_flops_from_shapes(model, (3, 4, 10, 10)) == count_flops(model, (3, 4, 10, 10)) > 0
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    try:
+        assert count_flops_from_shapes(model, (3, 4, 10, 10)) == count_flops(model, (3, 4, 10, 10)) > 0
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=True)
     assert model.training
 
 
