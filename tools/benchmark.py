@@ -11,7 +11,8 @@ from slowfast.benchmark.common import machine
 
 SUBJECTS = {
     "kernels": "spiking neurons alone, against SpikingJelly's",
-    "layers": "norm with neuron, and a training step of SVFormer, against upstream's layer stack",
+    "layers": "norm with neuron, against one after the other and upstream's layers",
+    "models": "whole models at full size, training step or evaluation, against upstream's layers",
 }
 
 

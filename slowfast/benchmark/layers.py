@@ -1,4 +1,4 @@
-"""Norm with neuron, and a whole training step of SVFormer, beside the unfused pair and upstream's layer stack."""
+"""Norm with neuron beside the unfused pair and upstream's layers."""
 
 import argparse
 import copy
@@ -11,8 +11,6 @@ from torch import nn
 from slowfast.benchmark.common import Results, alternate, peak_memory, ratios
 from slowfast.benchmark.kernels import DTYPES, SHAPES, forward_backward
 from slowfast.benchmark.upstream import load_old_spikingjelly, to_upstream
-from slowfast.config import get_cfg
-from slowfast.models import build_model
 from slowfast.spiking import PLIF, TimeStepBatchNorm
 from slowfast.spiking.neuron import SpikingNeuron, build_surrogate
 
@@ -34,25 +32,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=DTYPES, default="bf16" if torch.cuda.is_available() else "fp32")
     parser.add_argument("--batch", type=int, default=8 if torch.cuda.is_available() else 2)
-    parser.add_argument("--model", action="store_true", help="a training step of SVFormer 16x224x224 instead of layers")
     parser.add_argument("--old-spikingjelly", type=Path, help="folder with SpikingJelly 0.0.0.0.14: upstream's stack")
 
 
 def run(args: argparse.Namespace) -> Results:
     old = load_old_spikingjelly(args.old_spikingjelly) if args.old_spikingjelly else None
-    subject = "SVFormer 16x224x224, training step" if args.model else "Per-step norm and PLIF, forward and backward"
     note = (
         f"{args.device}, {args.dtype}, batch {args.batch}, {torch.get_num_threads()} CPU threads, {args.runs} "
         "alternated runs, medians. Unfused: the norm, then the neuron. Upstream: SpikingJelly 0.0.0.0.14, a norm "
         "that copies, fp32."
     )
-    results = Results(subject, note)
-    if args.model:
-        results.rows.append(compare("SVFormer", training_steps(args, old), args))
-    else:
-        for name, (time_steps, channels, *space) in SHAPES.items():
-            shape = (time_steps, args.batch, channels, *space)
-            results.rows.append(compare(name, layer_steps(shape, args, old), args))
+    results = Results("Per-step norm and PLIF, forward and backward", note)
+    for name, (time_steps, channels, *space) in SHAPES.items():
+        shape = (time_steps, args.batch, channels, *space)
+        results.rows.append(compare(name, layer_steps(shape, args, old), args))
     return results
 
 
@@ -89,28 +82,3 @@ def layer_steps(shape: tuple[int, ...], args, old) -> dict:
         grad = torch.randn_like(leaf)
         steps[name] = lambda pair=pair, leaf=leaf, grad=grad: forward_backward(pair, leaf, grad)
     return steps
-
-
-def training_steps(args, old) -> dict:
-    """zero_grad, forward, cross-entropy, backward and AdamW step of the published model on random clips."""
-    cfg = get_cfg()
-    cfg.merge_from_list(["MODEL.MODEL_NAME", "SVFormer", "MODEL.NUM_CLASSES", 101, "DATA.NUM_FRAMES", 16])
-    torch.manual_seed(0)
-    clips = torch.randn(args.batch, 3, 16, 224, 224, device=args.device)
-    labels = torch.randint(101, (args.batch,), device=args.device)
-    steps = {}
-    for name, model in variants(build_model(cfg).to(args.device).train(), args, old).items():
-        dtype = torch.float32 if name == "upstream" else DTYPES[args.dtype]
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-        steps[name] = lambda model=model, optimizer=optimizer, dtype=dtype: train_step(
-            model, optimizer, dtype, clips, labels
-        )
-    return steps
-
-
-def train_step(model: nn.Module, optimizer, dtype: torch.dtype, clips: torch.Tensor, labels: torch.Tensor) -> None:
-    optimizer.zero_grad()
-    with torch.autocast(clips.device.type, dtype=dtype, enabled=dtype != torch.float32):
-        loss = nn.functional.cross_entropy(model([clips]), labels)
-    loss.backward()
-    optimizer.step()

@@ -1,4 +1,4 @@
-"""The layer stack that SVFormer's upstream runs on, rebuilt from SpikingJelly 0.0.0.0.14 as a baseline."""
+"""The layers that upstream's spiking models run on, rebuilt from SpikingJelly 0.0.0.0.14 as a baseline."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from types import ModuleType
 
 from torch import Tensor, nn
 
-from slowfast.spiking import PLIF, TimeStepBatchNorm
+from slowfast.spiking import LIF, PLIF, TimeStepBatchNorm
 
 
 def load_old_spikingjelly(path: Path) -> ModuleType:
@@ -38,11 +38,10 @@ def take_modules() -> dict[str, ModuleType]:
     return {name: sys.modules.pop(name) for name in names}
 
 
-def old_neuron(old: ModuleType, own: PLIF, backend: str) -> nn.Module:
-    """The old package's PLIF with the settings of `own`."""
-    surrogate = old.surrogate.ATan(alpha=own.surrogate_function.alpha)
-    node = old.neuron.ParametricLIFNode(
-        init_tau=2.0,
+def old_neuron(old: ModuleType, own: LIF | PLIF, backend: str) -> nn.Module:
+    """The old package's neuron with the settings of `own`."""
+    surrogate = getattr(old.surrogate, type(own.surrogate_function).__name__)(alpha=own.surrogate_function.alpha)
+    common = dict(
         v_threshold=own.v_threshold,
         v_reset=own.v_reset,
         surrogate_function=surrogate,
@@ -50,6 +49,9 @@ def old_neuron(old: ModuleType, own: PLIF, backend: str) -> nn.Module:
         step_mode="m",
         backend=backend,
     )
+    if isinstance(own, LIF):
+        return old.neuron.LIFNode(tau=own.tau, decay_input=own.decay_input, **common)
+    node = old.neuron.ParametricLIFNode(init_tau=2.0, decay_input=own.decay_input, **common)
     node.w.data.copy_(own.w.data)
     return node
 
@@ -83,7 +85,7 @@ class NormThenNeuron(nn.Module):
 def to_upstream(module: nn.Module, old: ModuleType, backend: str = "torch") -> nn.Module:
     """Replaces every neuron and per-step norm within `module` by upstream's."""
     for name, child in module.named_children():
-        if isinstance(child, PLIF):
+        if isinstance(child, LIF | PLIF):
             setattr(module, name, NormThenNeuron(old_neuron(old, child, backend)))
         elif isinstance(child, TimeStepBatchNorm):
             setattr(module, name, PermuteCopyNorm(child))

@@ -123,3 +123,20 @@ def test_a_new_neuron_is_one_class(tiny_cfg):
         assert torch.equal(node(x), lif_by_hand(x, 1 / 8, 0.5))
     finally:
         del NEURON_REGISTRY._obj_map["Leaky"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_our_cuda_kernels_cannot_be_asked_for_without_a_gpu(tiny_cfg):
+    with pytest.raises(RuntimeError, match=r"SNN\.BACKEND cupy needs a CUDA device.*Set SNN\.BACKEND auto"):
+        build_neuron(tiny_cfg("SNN.NEURON", "LIF", *published(), "SNN.BACKEND", "cupy"))
+
+
+def test_spikingjelly_can_be_asked_for(tiny_cfg):
+    x = torch.rand(6, 2, 50) * 2
+    ours, theirs = (
+        build_neuron(tiny_cfg("SNN.NEURON", "LIF", *published(), "SNN.BACKEND", name))()
+        for name in ("auto", "spikingjelly")
+    )
+    assert ours.own_operator(x)
+    assert not theirs.own_operator(x)
+    assert torch.equal(ours(x), theirs(x))

@@ -1,0 +1,79 @@
+"""Whole models at their published input, evaluation and training step, beside the same models on upstream's layers."""
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from slowfast.benchmark.common import Results
+from slowfast.benchmark.kernels import DTYPES
+from slowfast.benchmark.layers import compare, variants
+from slowfast.benchmark.upstream import load_old_spikingjelly
+from slowfast.config import get_cfg
+from slowfast.models import build_model
+
+# Name of a row -> config; clips are [B, 3, DATA.NUM_FRAMES, DATA.TRAIN_CROP_SIZE, ...].
+MODELS = {
+    "svformer": ["MODEL.MODEL_NAME", "SVFormer", "DATA.NUM_FRAMES", 16, "MODEL.NUM_CLASSES", 101],
+    "uniformer_s": ["MODEL.MODEL_NAME", "Uniformer_S", "DATA.NUM_FRAMES", 16, "MODEL.NUM_CLASSES", 400],
+    "timesformer": ["MODEL.MODEL_NAME", "vit_base_patch16_224", "DATA.NUM_FRAMES", 8, "MODEL.NUM_CLASSES", 400],
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", choices=DTYPES, default="bf16" if torch.cuda.is_available() else "fp32")
+    parser.add_argument("--batch", type=int, default=8 if torch.cuda.is_available() else 2)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=["svformer"], help="default: svformer")
+    parser.add_argument("--mode", choices=["train", "eval"], default="train")
+    parser.add_argument("--old-spikingjelly", type=Path, help="folder with SpikingJelly 0.0.0.0.14: upstream's layers")
+
+
+def run(args: argparse.Namespace) -> Results:
+    old = load_old_spikingjelly(args.old_spikingjelly) if args.old_spikingjelly else None
+    what = "zero_grad, forward, cross-entropy, backward, AdamW" if args.mode == "train" else "forward in evaluation"
+    note = (
+        f"{args.device}, {args.dtype}, batch {args.batch}, {torch.get_num_threads()} CPU threads, {args.runs} "
+        f"alternated runs, medians: {what}. Unfused: each norm, then its neuron. Upstream: SpikingJelly 0.0.0.0.14, "
+        "norms that copy, fp32."
+    )
+    results = Results(f"Models, {args.mode}", note)
+    for name in args.models:
+        results.rows.append(compare(name, model_steps(name, args, old), args))
+    return results
+
+
+def model_steps(name: str, args: argparse.Namespace, old) -> dict:
+    """A function for ours and each baseline that does one step on the same random clips."""
+    cfg = get_cfg()
+    cfg.merge_from_list(MODELS[name])
+    torch.manual_seed(0)
+    size = cfg.DATA.TRAIN_CROP_SIZE
+    clips = torch.randn(args.batch, 3, cfg.DATA.NUM_FRAMES, size, size, device=args.device)
+    labels = torch.randint(cfg.MODEL.NUM_CLASSES, (args.batch,), device=args.device)
+    steps = {}
+    for variant, model in variants(build_model(cfg).to(args.device), args, old).items():
+        dtype = torch.float32 if variant == "upstream" else DTYPES[args.dtype]
+        steps[variant] = stepper(model, dtype, clips, labels, args.mode == "train")
+    return steps
+
+
+def stepper(model: nn.Module, dtype: torch.dtype, clips: Tensor, labels: Tensor, trains: bool):
+    """One training step, or one evaluated batch, as a function without arguments."""
+    model.train(trains)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    autocast = torch.autocast(clips.device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+    def evaluate() -> None:
+        with torch.no_grad(), autocast:
+            model([clips])
+
+    def train() -> None:
+        optimizer.zero_grad()
+        with autocast:
+            loss = nn.functional.cross_entropy(model([clips]), labels)
+        loss.backward()
+        optimizer.step()
+
+    return train if trains else evaluate
