@@ -39,6 +39,7 @@ setup(
     extras_require={
         "cuda12": ["cupy-cuda12x>=13"],
         "cuda13": ["cupy-cuda13x>=14"],
+        "torchcodec": ["torchcodec"],  # DATA.DECODING_BACKEND torchcodec; needs FFmpeg's shared libraries
         # CuPy brings NVRTC, with which the tests compile the kernels for GPUs that need not be there.
         "dev": ["pytest>=8", "ruff>=0.8", "cupy-cuda13x>=14; platform_system == 'Linux'"],
     },

@@ -66,7 +66,7 @@ CHOICES = {
     "TRAIN.AMP_DTYPE": ("float16", "bfloat16"),
     "TEST.NUM_SPATIAL_CROPS": (1, 3),
     "DATA.ENSEMBLE_METHOD": ("sum", "max"),
-    "DATA.DECODING_BACKEND": ("pyav", "decord"),
+    "DATA.DECODING_BACKEND": ("pyav", "decord", "torchcodec"),
     "DATA.VAL_VIEW": ("center", "random"),
     "BN.NORM_TYPE": ("batchnorm", "sync_batchnorm"),
     "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
@@ -92,6 +92,7 @@ COUNTS = {
     "DATA.TRAIN_CROP_SIZE": 1,
     "DATA.TEST_CROP_SIZE": 1,
     "DATA.CHECK_VIDEOS": -1,
+    "DATA.DECODING_SHORT_SIZE": 0,
     "DATA_LOADER.NUM_WORKERS": 0,
     "AUG.NUM_SAMPLE": 1,
     "MODEL.NUM_CLASSES": 1,
@@ -105,6 +106,7 @@ COUNTS = {
 # Numbers between the two, both included.
 RANGES = {
     "DATA.TARGET_FPS": (1, math.inf),
+    "DATA.DECODE_CACHE_GB": (0, math.inf),
     "MIXUP.ALPHA": (0, math.inf),
     "MIXUP.CUTMIX_ALPHA": (0, math.inf),
     "MIXUP.PROB": (0, 1),

@@ -131,8 +131,15 @@ add_section(
         "ENSEMBLE_METHOD": ("sum", "How a video's view logits become one score: sum or max."),
         "DECODING_BACKEND": (
             "pyav",
-            "pyav; decord is decoded by PyAV with decord's rule (TARGET_FPS ignored).",
+            "pyav; decord is decoded by PyAV with decord's rule (TARGET_FPS ignored); torchcodec (to be installed).",
         ),
+        "DECODING_SHORT_SIZE": (
+            0,
+            "Shrink frames to this short side while decoding; 0: never (upstream says 256, and never reads it).",
+            "pixels",
+        ),
+        "DECODE_CACHE": ("", "Folder that keeps decoded (and shrunk) videos for the next epochs; empty: none."),
+        "DECODE_CACHE_GB": (100.0, "Room in DECODE_CACHE; videos that do not fit are decoded each time.", "GB"),
         "REVERSE_INPUT_CHANNEL": (False, "Give the model BGR instead of RGB."),
         "IMAGE_TEMPLATE": ("{:05d}.jpg", "File name of frame 1, 2, ... in a frame folder."),
         "LABEL_PATH_TEMPLATE": (

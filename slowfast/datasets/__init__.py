@@ -1,6 +1,6 @@
 """Data sets and the path from a list line to a batch: sections DATA, DATA_LOADER, AUG and MIXUP."""
 
-from slowfast.datasets import frames, kinetics, motion
+from slowfast.datasets import frames, kinetics, kinetics_sparse, motion
 from slowfast.datasets.base import Sample, VideoDataset
 from slowfast.datasets.build import (
     Batch,
@@ -28,6 +28,7 @@ __all__ = [
     "collate",
     "frames",
     "kinetics",
+    "kinetics_sparse",
     "motion",
     "normalize",
     "warn_equal_lists",

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from slowfast.datasets.base import VideoDataset
 from slowfast.datasets.decoder import VideoError
+from slowfast.datasets.images import read_image
 from slowfast.datasets.lists import Entry, read_frame_list
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.sampling import clip_length, dense_indices, segment_indices_random, segment_indices_view
@@ -44,14 +44,7 @@ class FrameFolders(VideoDataset):
 
     def read_image(self, entry: Entry, index: int) -> np.ndarray:
         """Image `index` (from 0) as uint8 RGB [H, W, 3]."""
-        path = Path(entry.path) / self.image_template.format(index + 1)
-        try:
-            with Image.open(path) as image:
-                return np.asarray(image.convert("RGB"))
-        except FileNotFoundError as error:
-            raise VideoError(entry.path, f"no image {path.name} (DATA.IMAGE_TEMPLATE)", int(index)) from error
-        except (OSError, UnidentifiedImageError) as error:
-            raise VideoError(entry.path, f"image {path.name} cannot be read ({error})", int(index)) from error
+        return read_image(entry.path, self.image_template.format(index + 1), index)
 
     def check(self, entry: Entry) -> None:
         self.read_image(entry, 0)

@@ -20,6 +20,7 @@ OTHER_DEFAULTS = {
     "TRAIN.MIXED_PRECISION",  # None: as the model's publication
     "GLOBAL_BATCH_SIZE",  # off, or every config would accumulate to 64
     "MODEL.SINGLE_PATHWAY_ARCH",
+    "DATA.DECODING_SHORT_SIZE",  # off: upstream never reads it, so published results have frames in full size
 }
 
 

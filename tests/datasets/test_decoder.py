@@ -7,9 +7,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
 from slowfast.datasets import decoder
-from slowfast.datasets.decoder import OPEN_OPTIONS, VideoError, probe, read_frames
+from slowfast.datasets.decoder import VideoError, probe, read_frames
+from slowfast.datasets.video_index import OPEN_OPTIONS
 
 SHARED = Path(__file__).parents[3] / "shared/video"
 B_FRAMES = {"g": "12", "bf": "2"}
@@ -206,6 +208,21 @@ def test_a_full_range_video_leaves_no_trace_in_the_next(videos, write_video, tmp
     full = write_video(tmp_path / "full.mp4", 4, options={"x264-params": "range=pc"})
     read_frames(full, [0])
     assert np.array_equal(read_frames(limited, [0]), before)
+
+
+@pytest.mark.parametrize(("short_side", "size"), [(24, (24, 32)), (31, (31, 41)), (48, (48, 64)), (100, (48, 64))])
+def test_frames_are_shrunk_to_the_short_side_and_never_enlarged(videos, short_side, size):
+    path, indices = str(videos / "h264.mp4"), [3, 30, 4]
+    plain = read_frames(path, indices)
+    shrunk = read_frames(path, indices, short_side=short_side)
+    assert shrunk.shape == (3, *size, 3)
+    as_plain = torch.nn.functional.interpolate(
+        torch.from_numpy(plain).permute(0, 3, 1, 2).float(), size, mode="bilinear", antialias=True
+    )
+    difference = as_plain.permute(0, 2, 3, 1) - torch.from_numpy(shrunk)
+    assert difference.abs().mean() < 12  # another filter of about the same width, of blocks of random colours
+    if size == (48, 64):
+        assert np.array_equal(shrunk, plain)
 
 
 @pytest.mark.parametrize("threads", [0, 2])
