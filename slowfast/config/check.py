@@ -107,6 +107,7 @@ COUNTS = {
 RANGES = {
     "DATA.TARGET_FPS": (1, math.inf),
     "DATA.DECODE_CACHE_GB": (0, math.inf),
+    "DATA.MAX_BAD_VIDEOS": (0, 1),
     "MIXUP.ALPHA": (0, math.inf),
     "MIXUP.CUTMIX_ALPHA": (0, math.inf),
     "MIXUP.PROB": (0, 1),

@@ -1,22 +1,18 @@
 """Data sets and the path from a list line to a batch: sections DATA, DATA_LOADER, AUG and MIXUP."""
 
 from slowfast.datasets import frames, kinetics, kinetics_sparse, motion
+from slowfast.datasets.bad_videos import BadVideos
 from slowfast.datasets.base import Sample, VideoDataset
-from slowfast.datasets.build import (
-    Batch,
-    build_dataset,
-    build_loader,
-    check_videos,
-    collate,
-    warn_equal_lists,
-)
+from slowfast.datasets.build import build_dataset, build_loader, check_videos, warn_equal_lists
 from slowfast.datasets.decoder import VideoError
+from slowfast.datasets.loader import Batch, collate, prefetch
 from slowfast.datasets.mixup import MixUp
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.transform import normalize
 
 __all__ = [
     "DATASET_REGISTRY",
+    "BadVideos",
     "Batch",
     "MixUp",
     "Sample",
@@ -31,5 +27,6 @@ __all__ = [
     "kinetics_sparse",
     "motion",
     "normalize",
+    "prefetch",
     "warn_equal_lists",
 ]

@@ -12,19 +12,29 @@ from slowfast.datasets.decoder import VideoError
 from slowfast.datasets.lists import Entry
 from slowfast.datasets.sampling import random_start, split_view, view_start
 from slowfast.datasets.transform import crop_clip, jittered_box, resized_box, uniform_box
-from slowfast.utils.logging import logger
 
 MAX_REPLACEMENTS = 10
 
 
+class Unread(NamedTuple):
+    """A video that could not be read: its row in the list, and why."""
+
+    row: int
+    error: str
+
+
 class Sample(NamedTuple):
-    """One view of one video: clip uint8 RGB [C, T, H, W]; `valid` False (and zeros) where it could not be read."""
+    """One view of one video: clip uint8 RGB [C, T, H, W]; `valid` False (and zeros) where it could not be read.
+
+    `unread` are the videos that could not be read on the way to this one.
+    """
 
     clip: Tensor
     label: int
     video: int
     view: int
     valid: bool
+    unread: tuple[Unread, ...] = ()
 
 
 class VideoDataset(torch.utils.data.Dataset):
@@ -54,6 +64,8 @@ class VideoDataset(torch.utils.data.Dataset):
         self.list_path = self.find_list(cfg)
         self.entries = self.read_entries(cfg)
         self.num_videos = len(self.entries)
+        self.crashed: dict[int, str] = {}  # row -> how it ended the process that decoded it
+        self.reading = torch.tensor([-1])  # the row being decoded; a loader process shares its own with its parent
 
     def find_list(self, cfg) -> Path:
         """The split's list file."""
@@ -79,18 +91,34 @@ class VideoDataset(torch.utils.data.Dataset):
         video, view = divmod(index, self.num_clips * self.num_crops)
         rng = np.random.default_rng((self.seed, epoch, index))
         clip, crop = split_view(view, self.num_crops)
+        unread: list[Unread] = []
         if self.split == "train":
-            video, frames = self.readable_clip(video, rng)
+            video, frames = self.readable_clip(video, rng, unread)
         else:
             try:
-                frames = self.read_clip(self.entries[video], clip, rng if self.is_random else None)
+                frames = self.read(video, clip, rng if self.is_random else None)
             except VideoError as error:
-                logger.error("%s:%d: %s. It counts as wrong.", self.list_path, self.entries[video].line, error)
-                return [self.unreadable(video, view)]
+                return [self.unreadable(video, view, error)]
         if self.reverse_channels:
             frames = frames[..., ::-1]
         label = self.entries[video].label
-        return [Sample(self.crop(frames, crop, rng), label, video, view, True) for _ in range(self.copies)]
+        return [
+            Sample(self.crop(frames, crop, rng), label, video, view, True, tuple(unread)) for _ in range(self.copies)
+        ]
+
+    def read(self, video: int, clip: int, rng: np.random.Generator | None) -> np.ndarray:
+        """`read_clip` of row `video`, noted while it lasts.
+
+        Raises:
+            VideoError: it cannot be read, or has ended a process before.
+        """
+        entry = self.entries[video]
+        if video in self.crashed:
+            raise VideoError(entry.path, f"decoding it ended the process with {self.crashed[video]}")
+        self.reading[0] = video
+        frames = self.read_clip(entry, clip, rng)
+        self.reading[0] = -1
+        return frames
 
     def dense_start(self, video_length: int, length: float, clip: int, rng: np.random.Generator | None) -> float:
         """Where a dense clip starts: anywhere (`rng`), in the middle (val), or as clip `clip` of a test video."""
@@ -100,16 +128,17 @@ class VideoDataset(torch.utils.data.Dataset):
             return view_start(video_length, length, 0, 1, offset=True)
         return view_start(video_length, length, clip, self.num_clips, offset=self.offset_sampling)
 
-    def readable_clip(self, video: int, rng: np.random.Generator) -> tuple[int, np.ndarray]:
+    def readable_clip(self, video: int, rng: np.random.Generator, unread: list[Unread]) -> tuple[int, np.ndarray]:
         """A training video and a random clip of it; one that cannot be read gives way to a random other."""
         for candidate in self.candidates(video, rng):
             try:
-                return candidate, self.read_clip(self.entries[candidate], 0, rng)
+                return candidate, self.read(candidate, 0, rng)
             except VideoError as error:
-                # An error, for other ranks than the first report nothing less.
-                line = self.entries[candidate].line
-                logger.error("%s:%d: %s. Another video takes its place this time.", self.list_path, line, error)
-        raise VideoError(str(self.list_path), "too many of its videos cannot be read; check DATA.PATH_PREFIX and files")
+                unread.append(Unread(candidate, str(error)))
+        raise VideoError(
+            str(self.list_path),
+            f"too many of its videos cannot be read, such as {unread[0].error}; check DATA.PATH_PREFIX and files",
+        )
 
     def candidates(self, video: int, rng: np.random.Generator) -> Iterator[int]:
         """The video, then up to MAX_REPLACEMENTS different others at random."""
@@ -128,6 +157,6 @@ class VideoDataset(torch.utils.data.Dataset):
             box = jittered_box(height, width, self.crop_size, self.scales, rng, inverse_uniform=self.inverse_scales)
         return crop_clip(frames, box, self.crop_size, flip=self.flip and rng.random() < 0.5)
 
-    def unreadable(self, video: int, view: int) -> Sample:
+    def unreadable(self, video: int, view: int, error: VideoError) -> Sample:
         clip = torch.zeros(3, self.num_frames, self.crop_size, self.crop_size, dtype=torch.uint8)
-        return Sample(clip, self.entries[video].label, video, view, False)
+        return Sample(clip, self.entries[video].label, video, view, False, (Unread(video, str(error)),))

@@ -1,30 +1,13 @@
 """From the config to data sets, and from data sets to batches."""
 
-from typing import NamedTuple
-
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
 
-from slowfast.datasets.base import Sample, VideoDataset
+from slowfast.datasets.base import VideoDataset
 from slowfast.datasets.decoder import VideoError
+from slowfast.datasets.loader import Loader
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.sampler import EpochBatchSampler
 from slowfast.utils.distributed import get_rank, get_world_size
-
-
-class Batch(NamedTuple):
-    """clips uint8 [B, C, T, H, W]; labels, video (row of the list), view int64 [B]; valid bool [B]."""
-
-    clips: Tensor
-    labels: Tensor
-    video: Tensor
-    view: Tensor
-    valid: Tensor
-
-    def pin_memory(self) -> "Batch":
-        return Batch(*(column.pin_memory() for column in self))
 
 
 def build_dataset(cfg, split: str) -> VideoDataset:
@@ -33,7 +16,7 @@ def build_dataset(cfg, split: str) -> VideoDataset:
     return DATASET_REGISTRY.get(name)(cfg, split)
 
 
-def build_loader(cfg, split: str, dataset: VideoDataset | None = None) -> DataLoader:
+def build_loader(cfg, split: str, dataset: VideoDataset | None = None) -> Loader:
     """This rank's batches of a split (of `dataset` if it is there already).
 
     `loader.batch_sampler.set_epoch` chooses the epoch.
@@ -48,29 +31,13 @@ def build_loader(cfg, split: str, dataset: VideoDataset | None = None) -> DataLo
         shuffle=split == "train",
         seed=cfg.RNG_SEED,
     )
-    workers = cfg.DATA_LOADER.NUM_WORKERS
-    return DataLoader(
+    return Loader(
         dataset,
-        batch_sampler=sampler,
-        collate_fn=collate,
-        num_workers=workers,
-        worker_init_fn=limit_threads,
-        # Its own, so that an iteration draws nothing from the run's: samples are seeded one by one.
-        generator=torch.Generator().manual_seed(cfg.RNG_SEED),
-        persistent_workers=workers > 0,
+        sampler,
+        workers=cfg.DATA_LOADER.NUM_WORKERS,
+        seed=cfg.RNG_SEED,
         pin_memory=cfg.DATA_LOADER.PIN_MEMORY and cfg.NUM_GPUS > 0,
     )
-
-
-def limit_threads(worker_id: int) -> None:
-    """Loader processes fill the cores by their number; threads within them would only compete."""
-    torch.set_num_threads(1)
-
-
-def collate(samples: list[list[Sample]]) -> Batch:
-    """Samples of several videos, each a list of its copies, as one batch."""
-    clips, *columns = zip(*(sample for copies in samples for sample in copies), strict=True)
-    return Batch(torch.stack(clips), *(torch.tensor(column) for column in columns))
 
 
 def check_videos(dataset: VideoDataset, count: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from slowfast.datasets import normalize
+from slowfast.datasets import BadVideos, normalize, prefetch
 from slowfast.engine.progress import Progress
 from slowfast.evaluation.meters import StepTimer, duration, topk_errors
 from slowfast.evaluation.views import Scores, ViewScores
@@ -30,12 +30,14 @@ def score_views(
     scores = ViewScores(loader.dataset.num_videos, num_views, cfg.MODEL.NUM_CLASSES)
     progress = Progress(title, len(loader), cfg.LOG_PERIOD)
     timer = StepTimer()
+    bad_videos = BadVideos(loader.dataset)
     wrong, seen = [0.0, 0.0], 0
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        for step, batch in enumerate(loader):
+        for step, batch in enumerate(prefetch(loader, device)):
             timer.data_ready()
+            bad_videos.add(batch.unread)
             logits = model(normalize(batch.clips.to(device, non_blocking=True), cfg.DATA.MEAN, cfg.DATA.STD))
             scores.add(logits, batch)
             timer.step_done()
@@ -51,5 +53,6 @@ def score_views(
             due = every_step or progress.is_due(step)
             progress.update(step, shown, step_stats(step, len(loader), timer, so_far) if due else None)
     progress.close()
+    bad_videos.report("they count as wrong")
     model.train(was_training)
     return scores.gather()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from slowfast.datasets import MixUp, build_loader, normalize
+from slowfast.datasets import BadVideos, MixUp, build_loader, normalize, prefetch
 from slowfast.engine.env import seed_all
 from slowfast.engine.evaluate import score_views
 from slowfast.engine.launch import accumulation_steps
@@ -122,9 +122,11 @@ class Trainer:
         steps = len(loader)
         meter = TrainMeter(epoch, self.cfg.SOLVER.MAX_EPOCH, steps, self.cfg.LOG_PERIOD)
         progress = Progress(f"epoch {epoch + 1}/{self.cfg.SOLVER.MAX_EPOCH}", steps, self.cfg.LOG_PERIOD)
+        bad_videos = BadVideos(loader.dataset)
         self.parallel.train()
-        for step, batch in enumerate(loader):
+        for step, batch in enumerate(prefetch(loader, self.device)):
             meter.timer.data_ready()
+            bad_videos.add(batch.unread)
             lr = self.learning_rate(epoch + step / steps)
             set_learning_rate(self.optimizer, lr)
             values = self.train_step(batch, epoch, step, steps, loader.batch_sampler.global_size(step))
@@ -138,6 +140,7 @@ class Trainer:
             }
             progress.update(step, shown, meter.iter_stats(step) if progress.is_due(step) else None)
         progress.close()
+        bad_videos.report("others took their places", self.cfg.DATA.MAX_BAD_VIDEOS)
         return self.finish_epoch(meter)
 
     def train_step(self, batch, epoch: int, step: int, steps: int, global_size: int) -> dict[str, float]:

@@ -1,5 +1,3 @@
-import logging
-
 import numpy as np
 import pytest
 import torch
@@ -41,7 +39,7 @@ def test_a_training_sample_is_a_clip_with_label_and_place(videos, data_cfg):
     (sample,) = dataset[3]
     assert sample.clip.shape == (3, 4, 32, 32)
     assert sample.clip.dtype == torch.uint8
-    assert sample[1:] == (3, 3, 0, True)
+    assert sample[1:] == (3, 3, 0, True, ())
 
 
 def test_a_sample_depends_on_seed_epoch_and_index_alone(videos, data_cfg):
@@ -142,17 +140,16 @@ def test_reversed_channels_are_bgr(videos, data_cfg):
     assert torch.equal(bgr, rgb.flip(0))
 
 
-def test_a_broken_training_video_is_replaced_by_the_same_other_one_and_said(videos, data_cfg, tmp_path, caplog):
+def test_a_broken_training_video_is_replaced_by_the_same_other_one_and_said(videos, data_cfg, tmp_path):
     (tmp_path / "video 2.mp4").write_text("no video")
-    datasets = [build_dataset(data_cfg(), "train") for _ in range(2)]
-    with caplog.at_level(logging.ERROR, "slowfast"):
-        first, second = (dataset[(4, 2)][0] for dataset in datasets)
+    first, second = (build_dataset(data_cfg(), "train")[(4, 2)][0] for _ in range(2))
     assert first.video == first.label != 2
     assert first.valid
     assert second.video == first.video
     assert torch.equal(first.clip, second.clip)
-    assert "train.csv:3" in caplog.text
-    assert "video 2.mp4" in caplog.text
+    ((row, error),) = first.unread
+    assert row == 2
+    assert "video 2.mp4: not a readable video" in error
 
 
 def test_training_finds_the_only_video_that_can_be_read_and_gives_up_without_any(videos, data_cfg, tmp_path):
@@ -166,16 +163,17 @@ def test_training_finds_the_only_video_that_can_be_read_and_gives_up_without_any
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_a_broken_evaluation_video_keeps_its_place_and_is_marked(videos, data_cfg, tmp_path, split, caplog):
+def test_a_broken_evaluation_video_keeps_its_place_and_is_marked(videos, data_cfg, tmp_path, split):
     (tmp_path / "video 2.mp4").unlink()
     dataset = build_dataset(data_cfg(), split)
     views = len(dataset) // NUM_VIDEOS
-    with caplog.at_level(logging.ERROR, "slowfast"):
-        (sample,) = dataset[2 * views + views - 1]
-    assert sample[1:] == (2, 2, views - 1, False)
+    (sample,) = dataset[2 * views + views - 1]
+    assert sample[1:5] == (2, 2, views - 1, False)
     assert sample.clip.shape == (3, 4, 32, 32)
     assert not sample.clip.any()
-    assert f"{split}.csv:3" in caplog.text
+    ((row, error),) = sample.unread
+    assert row == 2
+    assert "No such file" in error
 
 
 def test_collate_flattens_the_copies_of_several_videos(videos, data_cfg):
@@ -200,7 +198,7 @@ def test_workers_give_the_batches_of_the_main_process_and_no_draw_of_the_run_is_
     assert torch.equal(torch.get_rng_state(), state)
     for alone, helped in zip(epochs[:2], epochs[2:], strict=True):
         for one, other in zip(alone, helped, strict=True):
-            assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+            assert all(torch.equal(a, b) for a, b in zip(one[:5], other[:5], strict=True))
 
 
 def test_a_loader_takes_a_data_set_that_is_there_already(videos, data_cfg):

@@ -189,3 +189,34 @@ def test_other_ways_to_train_run_to_the_end(run_cfg):
     epochs = [entry for entry in json_stats(output) if entry.get("_type") == "train_epoch"]
     assert [entry["lr"] for entry in epochs] == [0.001, 0.0001]
     assert BEST_NAME in json.loads((output / "report.json").read_text())["weights"]
+
+
+@pytest.fixture
+def partly_broken(motion_dir, tmp_path):
+    """A copy of the data set whose third training and second validation video are none."""
+    folder = shutil.copytree(motion_dir, tmp_path / "partly broken")
+    for split, row in (("train", 2), ("val", 1)):
+        lines = (folder / f"{split}.csv").read_text().splitlines()
+        (folder / "no video.mp4").write_text("no video")
+        lines[row] = f"{folder / 'no video.mp4'} 0"
+        (folder / f"{split}.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("share", [0.1, 0.05])
+def test_broken_videos_are_listed_after_each_epoch_and_too_many_end_the_run(partly_broken, run_cfg, share):
+    options = ("TRAIN.DATASET", "kinetics", "TEST.DATASET", "kinetics", "DATA.PATH_TO_DATA_DIR", str(partly_broken))
+    options += ("DATA.CHECK_VIDEOS", 0, "TEST.ENABLE", False)
+    cfg = run_cfg(*options, "DATA.MAX_BAD_VIDEOS", share, "SOLVER.MAX_EPOCH", 1)
+    if share < 1 / 16:
+        with pytest.raises(
+            ValueError, match=r"1 of 16 videos .*MAX_BAD_VIDEOS 0\.05 (?s:.)*train\.csv:3: .*no video\.mp4"
+        ):
+            launch(cfg, run)
+        return
+    launch(cfg, run)
+    said = log_of(Path(cfg.OUTPUT_DIR))
+    assert re.search(
+        r"1 of 16 videos of .*train\.csv could not be read; others took their places:\n.*train\.csv:3:", said
+    )
+    assert re.search(r"1 of 8 videos of .*val\.csv could not be read; they count as wrong:\n.*val\.csv:2:", said)

@@ -1,0 +1,46 @@
+"""Videos that could not be read in a pass: counted once each over all ranks, listed at its end, too many refused."""
+
+from slowfast.datasets.base import Unread, VideoDataset
+from slowfast.utils.distributed import gather_objects
+from slowfast.utils.logging import logger
+
+SHOWN = 20
+
+
+class TooManyBadVideosError(ValueError):
+    """More training videos than DATA.MAX_BAD_VIDEOS allows cannot be read. Raised on every rank."""
+
+    on_every_rank = True
+
+
+class BadVideos:
+    """Collects what batches say could not be read."""
+
+    def __init__(self, dataset: VideoDataset):
+        self.dataset = dataset
+        self.unread: dict[int, str] = {}  # row of the list -> error
+
+    def add(self, unread: tuple[Unread, ...]) -> None:
+        self.unread.update(unread)
+
+    def report(self, consequence: str, max_share: float = 1.0) -> None:
+        """Lists the videos of all ranks with their list lines; `consequence` says what was done about them.
+
+        Raises:
+            TooManyBadVideosError: they are more than `max_share` of the list.
+        """
+        unread = {row: error for each in gather_objects(self.unread) for row, error in each.items()}
+        if not unread:
+            return
+        total, path = self.dataset.num_videos, self.dataset.list_path
+        lines = [f"  {path}:{self.dataset.entries[row].line}: {unread[row]}" for row in sorted(unread)]
+        more = f"\n  and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+        listed = f"{len(unread)} of {total} videos of {path} could not be read"
+        shown = "\n".join(lines[:SHOWN]) + more
+        if len(unread) > max_share * total:
+            raise TooManyBadVideosError(
+                f"{listed}, more than DATA.MAX_BAD_VIDEOS {max_share:g} allows:\n{shown}\n"
+                "Correct the files or take them off the list (`python -m slowfast.datasets.doctor` finds them "
+                "all), or raise DATA.MAX_BAD_VIDEOS."
+            )
+        logger.error("%s; %s:\n%s", listed, consequence, shown)
