@@ -1,4 +1,3 @@
-import contextlib
 import os
 import pickle
 import struct
@@ -8,12 +7,11 @@ import av
 import numpy as np
 import pytest
 import torch
+from full_decode import SHARED, assert_reads_as_a_full_decode, decode_all
 
 from slowfast.datasets import decoder
 from slowfast.datasets.decoder import VideoError, probe, read_frames
-from slowfast.datasets.video_index import OPEN_OPTIONS
 
-SHARED = Path(__file__).parents[3] / "shared/video"
 B_FRAMES = {"g": "12", "bf": "2"}
 # Every way a container tells frames apart: with and without B-frames, presentation times, exact seeking.
 ENCODINGS = {
@@ -28,27 +26,6 @@ ENCODINGS = {
     "av1.mp4": ("libsvtav1", {"g": "20", "preset": "12"}),
     "vp9.webm": ("libvpx-vp9", {"g": "20", "lag-in-frames": "16", "auto-alt-ref": "1", "cpu-used": "8"}),
 }
-
-
-def decode_all(path):
-    """Every frame in order, by a plain sequential decode; up to damage."""
-    images = []
-    with av.open(str(path), **OPEN_OPTIONS) as container, contextlib.suppress(av.FFmpegError):
-        container.streams.video[0].thread_count = 1
-        for frame in container.decode(video=0):
-            images.append(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
-    return images
-
-
-def assert_reads_as_a_full_decode(path, *, sets, singly=False):
-    reference, num_frames = decode_all(path), probe(str(path)).num_frames
-    rng = np.random.default_rng(0)
-    tried = [rng.integers(0, num_frames, size) for size in (1, 3, 16) for _ in range(sets)] + [[num_frames - 1]]
-    tried += [[index] for index in range(num_frames)] if singly else []
-    for indices in tried:
-        for image, index in zip(read_frames(str(path), indices), indices, strict=True):
-            assert np.array_equal(image, reference[index]), f"frame {index} of {path}"
-    assert num_frames == len(reference)
 
 
 @pytest.fixture(scope="module")
@@ -69,20 +46,6 @@ def test_where_timestamps_can_be_trusted_no_frame_needs_a_decode_from_the_start(
     monkeypatch.delattr(decoder, "decode_from_start")
     for index in range(60):
         read_frames(str(videos / name), [index])
-
-
-def readable(path):
-    unreadable = {"zero", "garbage", "audioonly", "trunc_noindex"}
-    damaged = {"bitflip", "trunc_faststart"}
-    return path.is_file() and path.suffix and path.stem not in unreadable | damaged
-
-
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the sample videos in ../shared/video")
-def test_real_and_unusual_files_equal_a_full_decode():
-    files = [path for path in sorted(SHARED.glob("*/*")) if readable(path)]
-    assert len(files) == 24
-    for path in files:
-        assert_reads_as_a_full_decode(path, sets=2)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the sample videos in ../shared/video")
