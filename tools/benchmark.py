@@ -9,10 +9,11 @@ import torch
 
 from slowfast.benchmark.common import machine
 
-SUBJECTS = {
+SUBJECTS = {  # module of slowfast.benchmark -> what it measures
     "kernels": "spiking neurons alone, against SpikingJelly's",
     "layers": "norm with neuron, against one after the other and upstream's layers",
     "models": "whole models at full size, training step or evaluation, against upstream's layers",
+    "data": "decoding and transforming videos, against the usual path of a video framework",
 }
 
 

@@ -15,7 +15,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from slowfast.datasets.video_index import Index, VideoError, VideoInfo, index_of, open_video, wording
+from slowfast.datasets.video_index import DAMAGE, Index, VideoError, VideoInfo, index_of, open_video, wording
 
 PYAV = int(av.__version__.split(".")[0])
 REFORMAT_OPTIONS = {"threads": 1} if PYAV >= 17 else {}
@@ -116,7 +116,7 @@ def decode_from_keyframe(index: Index, clip: Clip, threads: int) -> None:
                     clip.add(number_of[frame.pts], frame)
                     if clip.is_complete:
                         return
-        except (av.FFmpegError, ValueError):
+        except DAMAGE:
             pass  # damage: decoding from the start tells where
 
 
@@ -155,9 +155,9 @@ def decode_from_start(clip: Clip, threads: int) -> None:
                     if clip.is_complete:
                         return
                 count += 1
-        except (av.FFmpegError, ValueError) as error:
-            if isinstance(error, VideoError):
-                raise
+        except VideoError:
+            raise
+        except DAMAGE as error:
             raise VideoError(clip.path, f"damaged ({wording(error)})", count) from error
     raise VideoError(clip.path, "it ends before the frames its index promises", count)
 

@@ -13,6 +13,9 @@ import numpy as np
 # Metadata that is not UTF-8 (HMDB51) stops av.open, unless told so; PyAV 19 never reads it strictly.
 OPEN_OPTIONS = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "ignore"}
 
+# What PyAV raises of damaged files; a stream that shows up in the middle is an IndexError.
+DAMAGE = (av.FFmpegError, ValueError, IndexError)
+
 
 class VideoError(ValueError):
     """A video that cannot be read: `path`, `reason`, and `position` (frames before it are readable), or None."""
@@ -54,12 +57,14 @@ def open_video(path: str, threads: int = 1) -> Iterator[tuple]:
     """An open container and its main video stream; closed whatever happens, for containers leak otherwise."""
     try:
         container = av.open(path, **OPEN_OPTIONS)
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except (*DAMAGE, OSError) as error:
         raise VideoError(path, f"not a readable video ({wording(error)})") from error
     try:
         stream = container.streams.best("video")  # not a cover picture
         if stream is None:
             raise VideoError(path, "no video stream in it")
+        if stream.codec_context is None:
+            raise VideoError(path, "damaged, or of a codec that FFmpeg does not know")
         if threads != 1:
             stream.thread_type = "AUTO"
         stream.thread_count = threads
@@ -103,7 +108,7 @@ def read_index(path: str, mtime_ns: int, size: int) -> Index:
         codec = stream.codec_context
         try:
             packets = [Timing(p.pts, p.dts, p.is_keyframe, p.is_discard) for p in container.demux(stream) if p.size]
-        except av.FFmpegError as error:
+        except DAMAGE as error:
             raise VideoError(path, f"damaged ({wording(error)})") from error
         fps = float(stream.average_rate or stream.guessed_rate or 30)
         height, width = codec.height, codec.width
@@ -140,7 +145,7 @@ def count_frames(path: str) -> int:
         try:
             for _ in container.decode(stream):
                 count += 1
-        except av.FFmpegError as error:
+        except DAMAGE as error:
             if count == 0:
                 raise VideoError(path, f"damaged ({wording(error)})", 0) from error
     return count
