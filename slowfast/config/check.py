@@ -68,6 +68,7 @@ CHOICES = {
     "DATA.ENSEMBLE_METHOD": ("sum", "max"),
     "DATA.DECODING_BACKEND": ("pyav", "decord", "torchcodec"),
     "DATA.VAL_VIEW": ("center", "random"),
+    "DATA.EVENT_SPLIT_BY": ("number", "time"),
     "BN.NORM_TYPE": ("batchnorm", "sync_batchnorm"),
     "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
     "SOLVER.OPTIMIZING_METHOD": ("sgd", "adam", "adamw"),
@@ -123,8 +124,8 @@ RANGES = {
 
 # Lists of positive or zero numbers, and how many.
 LENGTHS = {
-    "DATA.MEAN": (3,),
-    "DATA.STD": (3,),
+    "DATA.MEAN": (2, 3),  # colours, or the two polarities of events
+    "DATA.STD": (2, 3),
     "DATA.INPUT_CHANNEL_NUM": (1, 2),
     "DATA.TRAIN_JITTER_SCALES": (2,),
     "DATA.TRAIN_JITTER_SCALES_RELATIVE": (0, 2),

@@ -147,6 +147,7 @@ add_section(
             "Name of a frame-folder list; {} is the split.",
         ),
         "VAL_VIEW": ("center", "Validation view: center (middle clip, centre crop) or random (as upstream)."),
+        "EVENT_SPLIT_BY": ("number", "Event frames: each of as many events (number) or of as much time (time)."),
         "MAX_BAD_VIDEOS": (0.01, "Share of the training videos that may turn out unreadable in an epoch."),
         "CHECK_VIDEOS": (
             1000,

@@ -1,6 +1,6 @@
 """Data sets and the path from a list line to a batch: sections DATA, DATA_LOADER, AUG and MIXUP."""
 
-from slowfast.datasets import frames, kinetics, kinetics_sparse, motion
+from slowfast.datasets import events, frames, imagenet, kinetics, kinetics_sparse, motion
 from slowfast.datasets.bad_videos import BadVideos
 from slowfast.datasets.base import Sample, VideoDataset
 from slowfast.datasets.build import build_dataset, build_loader, check_videos, warn_equal_lists
@@ -22,7 +22,9 @@ __all__ = [
     "build_loader",
     "check_videos",
     "collate",
+    "events",
     "frames",
+    "imagenet",
     "kinetics",
     "kinetics_sparse",
     "motion",

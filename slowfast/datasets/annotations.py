@@ -147,7 +147,11 @@ DATASETS: dict[str, Callable[..., Lists]] = {
 # Videos in the published (train, test) lists.
 PUBLISHED = {
     ("ucf101", 1): (9537, 3783),
+    ("ucf101", 2): (9586, 3734),
+    ("ucf101", 3): (9624, 3696),
     ("hmdb51", 1): (3570, 1530),
+    ("hmdb51", 2): (3570, 1530),
+    ("hmdb51", 3): (3570, 1530),
     ("ssv2", 1): (168913, 24777),
     ("sthv1", 1): (86017, 11522),
     ("ntu60", "xsub"): (40320, 16560),

@@ -53,6 +53,7 @@ class VideoDataset(torch.utils.data.Dataset):
         self.num_crops = cfg.TEST.NUM_SPATIAL_CROPS if split == "test" else 1
         self.copies = cfg.AUG.NUM_SAMPLE if split == "train" else 1
         self.crop_size = cfg.DATA.TEST_CROP_SIZE if split == "test" else cfg.DATA.TRAIN_CROP_SIZE
+        self.num_channels = cfg.DATA.INPUT_CHANNEL_NUM[0]
         self.num_frames, self.sampling_rate = cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE
         self.offset_sampling = cfg.DATA.USE_OFFSET_SAMPLING
         self.reverse_channels = cfg.DATA.REVERSE_INPUT_CHANNEL
@@ -158,5 +159,5 @@ class VideoDataset(torch.utils.data.Dataset):
         return crop_clip(frames, box, self.crop_size, flip=self.flip and rng.random() < 0.5)
 
     def unreadable(self, video: int, view: int, error: VideoError) -> Sample:
-        clip = torch.zeros(3, self.num_frames, self.crop_size, self.crop_size, dtype=torch.uint8)
+        clip = torch.zeros(self.num_channels, self.num_frames, self.crop_size, self.crop_size, dtype=torch.uint8)
         return Sample(clip, self.entries[video].label, video, view, False, (Unread(video, str(error)),))

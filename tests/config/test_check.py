@@ -27,7 +27,7 @@ def checked(*options):
         (("DATA.TRAIN_CROP_SIZE", 300), r"DATA\.TRAIN_JITTER_SCALES \[256, 320\] makes clips smaller"),
         (("DATA.TRAIN_JITTER_SCALES", [320, 256]), r"\[low, high\]"),
         (("DATA.TRAIN_JITTER_SCALES", []), r"DATA\.TRAIN_JITTER_SCALES is \[\] and must be a list of 2 numbers"),
-        (("DATA.MEAN", "[a, b, c]"), r"DATA\.MEAN is \['a', 'b', 'c'\] and must be a list of 3"),
+        (("DATA.MEAN", "[a, b, c]"), r"DATA\.MEAN is \['a', 'b', 'c'\] and must be a list of 2 or 3"),
         (("DATA.TARGET_FPS", 0), r"DATA\.TARGET_FPS is 0 and must be at least 1"),
         (("MIXUP.PROB", 3), r"MIXUP\.PROB is 3\.0 and must be from 0 to 1"),
         (("SOLVER.BASE_LR", None), r"SOLVER\.BASE_LR has no value.*default 0\.1"),

@@ -1,0 +1,53 @@
+"""Folders of images by class, such as ImageNet: an image stands still for NUM_FRAMES time steps."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from slowfast.datasets.base import Sample, VideoDataset
+from slowfast.datasets.images import read_image
+from slowfast.datasets.lists import Entry, ListError
+from slowfast.datasets.registry import DATASET_REGISTRY
+
+IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
+
+
+@DATASET_REGISTRY.register(name="imagenet")
+class ImageFolders(VideoDataset):
+    """DATA.PATH_TO_DATA_DIR/{train,val}/CLASS/IMAGE; classes are numbered in the order of their names.
+
+    Testing uses the images of val.
+    """
+
+    def find_list(self, cfg) -> Path:
+        return Path(cfg.DATA.PATH_TO_DATA_DIR) / ("train" if self.split == "train" else "val")
+
+    def read_entries(self, cfg) -> list[Entry]:
+        root = self.list_path
+        classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir()) if root.is_dir() else []
+        if not classes:
+            raise ListError(f"There are no folders of classes in {root}. Set DATA.PATH_TO_DATA_DIR to what is above.")
+        if len(classes) > cfg.MODEL.NUM_CLASSES:
+            raise ListError(f"{root} has {len(classes)} classes. Set MODEL.NUM_CLASSES {len(classes)}.")
+        images = [
+            (str(root / name / file), label)
+            for label, name in enumerate(classes)
+            for file in sorted(os.listdir(root / name))
+            if file.lower().endswith(IMAGE_SUFFIXES)
+        ]
+        if not images:
+            raise ListError(f"There is no image ({', '.join(IMAGE_SUFFIXES)}) in the folders of {root}.")
+        return [Entry(path, label, None, number) for number, (path, label) in enumerate(images, 1)]
+
+    def read_clip(self, entry: Entry, clip: int, rng: np.random.Generator | None) -> np.ndarray:
+        folder, name = os.path.split(entry.path)
+        return read_image(folder, name, 0)[None]
+
+    def __getitem__(self, key: int | tuple[int, int]) -> list[Sample]:
+        # One image is cropped and augmented, and its pixels are shared by all time steps.
+        samples = super().__getitem__(key)
+        return [sample._replace(clip=sample.clip[:, :1].expand(-1, self.num_frames, -1, -1)) for sample in samples]
+
+    def check(self, entry: Entry) -> None:
+        self.read_clip(entry, 0, None)

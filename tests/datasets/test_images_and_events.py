@@ -1,0 +1,155 @@
+"""Data sets that are no videos: images that stand still, and frames of event counts."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from slowfast.datasets import VideoError, build_dataset, build_loader, check_videos
+from slowfast.datasets.events import natural
+from slowfast.datasets.lists import ListError
+
+
+@pytest.fixture
+def image_cfg(data_cfg, tmp_path):
+    """A function of KEY VALUE pairs: two classes of images, three to train on and one to validate."""
+    for split, count in (("train", 3), ("val", 1)):
+        for label, name in enumerate(("n02", "n10")):
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                image = np.full((40, 60, 3), (label, number, 200), np.uint8)
+                Image.fromarray(image).save(folder / f"{number}.{('png', 'PNG')[label]}")
+            (folder / "notes.txt").write_text("no image")
+    return lambda *options: data_cfg("TRAIN.DATASET", "imagenet", "TEST.DATASET", "imagenet", *options)
+
+
+def test_an_image_stands_still_for_all_time_steps(image_cfg):
+    dataset = build_dataset(image_cfg(), "train")
+    check_videos(dataset, -1)
+    assert [entry.label for entry in dataset.entries] == [0, 0, 0, 1, 1, 1]
+    (sample,) = dataset[(3, 4)]
+    assert sample.clip.shape == (3, 4, 32, 32)
+    assert sample.clip.amax((1, 2, 3)).tolist() == sample.clip.amin((1, 2, 3)).tolist() == [1, 1, 200]
+    assert torch.equal(sample.clip, dataset[(3, 4)][0].clip)
+    batch = next(iter(build_loader(image_cfg(), "val")))
+    assert batch.clips.shape == (2, 3, 4, 32, 32)
+    assert len(build_dataset(image_cfg(), "test")) == 2 * 6
+
+
+def test_a_broken_image_is_replaced_in_training_and_wrong_in_validation(image_cfg, tmp_path):
+    (tmp_path / "train/n02/1.png").write_text("no image")
+    (tmp_path / "val/n02/0.png").write_text("no image")
+    (sample,) = build_dataset(image_cfg(), "train")[1]
+    assert (sample.valid, sample.unread[0].row) == (True, 1)
+    (sample,) = build_dataset(image_cfg(), "val")[0]
+    assert not sample.valid
+    assert sample.clip.shape == (3, 4, 32, 32)
+
+
+def test_missing_folders_and_too_many_classes_are_said(image_cfg, tmp_path):
+    with pytest.raises(ListError, match=r"Set MODEL\.NUM_CLASSES 2"):
+        build_dataset(image_cfg("MODEL.NUM_CLASSES", 1), "train")
+    with pytest.raises(ListError, match="no folders of classes"):
+        build_dataset(image_cfg("DATA.PATH_TO_DATA_DIR", str(tmp_path / "val/n02")), "train")
+
+
+EVENTS = ("DATA.INPUT_CHANNEL_NUM", [2, 2], "DATA.MEAN", [0, 0], "DATA.STD", [0.0039, 0.0039])
+
+
+@pytest.fixture
+def event_cfg(data_cfg):
+    """A function of a data set's name and KEY VALUE pairs."""
+
+    def make(name, *options):
+        datasets = ("TRAIN.DATASET", name, "TEST.DATASET", name, "DATA.TRAIN_JITTER_SCALES", [32, 32])
+        return data_cfg(*datasets, *EVENTS, "TEST.NUM_ENSEMBLE_VIEWS", 1, "DATA.RANDOM_FLIP", False, *options)
+
+    return make
+
+
+def write_recordings(folder, numbers, value, frames=4):
+    """Frames of counts as SpikingJelly writes them: [T, 2, H, W]; the first pixel is more than a byte holds."""
+    folder.mkdir(parents=True)
+    for number in numbers:
+        counts = np.full((frames, 2, 32, 32), value, np.float32)
+        counts[:, 1] += 1
+        counts[0, 0, 0, 0] = 1000
+        np.savez(folder / f"user{number}_led_0.npz", frames=counts)
+
+
+@pytest.fixture
+def gestures(tmp_path):
+    for split, numbers in (("train", (1, 2, 10)), ("test", (24,))):
+        for label in (0, 1, 10):
+            write_recordings(tmp_path / "frames_number_4_split_by_number" / split / str(label), numbers, label)
+    return tmp_path
+
+
+def test_event_frames_are_counts_of_both_polarities(gestures, event_cfg):
+    dataset = build_dataset(event_cfg("dvs128_gesture"), "train")
+    check_videos(dataset, -1)
+    assert [entry.label for entry in dataset.entries] == [0] * 3 + [1] * 3 + [2] * 3  # folder 10 after 1
+    (sample,) = dataset[8]
+    assert sample.clip.shape == (2, 4, 32, 32)
+    assert sample.clip[:, 0, 0, 0].tolist() == [255, 11]
+    assert sample.clip[:, 1, 5, 5].tolist() == [10, 11]
+    (val,) = build_loader(event_cfg("dvs128_gesture"), "val")
+    assert val.clips.shape == (3, 2, 4, 32, 32)
+    assert val.labels.tolist() == [0, 1, 2]
+
+
+def test_a_set_without_a_split_gives_the_first_tenth_of_each_class_to_testing(tmp_path, event_cfg):
+    for label, name in enumerate(("airplane", "bird")):
+        write_recordings(tmp_path / "frames_number_4_split_by_number" / name, range(20), label)
+    train, test = (build_dataset(event_cfg("cifar10_dvs"), split) for split in ("train", "test"))
+    names = [entry.path.rsplit("/", 1)[1] for entry in test.entries]
+    assert names == ["user0_led_0.npz", "user1_led_0.npz"] * 2
+    assert not {entry.path for entry in train.entries} & {entry.path for entry in test.entries}
+    assert train.num_videos == 36
+
+
+def test_files_that_are_no_event_frames_are_unreadable(gestures, event_cfg):
+    folder = gestures / "frames_number_4_split_by_number/test/0"
+    for content in ({"events": np.zeros(3)}, {"frames": np.zeros((5, 2, 32, 32))}, None):
+        if content:
+            np.savez(folder / "user24_led_0.npz", **content)
+        else:
+            (folder / "user24_led_0.npz").write_bytes(b"")
+        dataset = build_dataset(event_cfg("dvs128_gesture"), "val")
+        with pytest.raises(VideoError, match="1 of the 3 videos"):
+            check_videos(dataset, -1)
+        assert dataset[0][0].clip.shape == (2, 4, 32, 32)
+
+
+def test_settings_for_videos_are_refused(gestures, event_cfg):
+    with pytest.raises(ValueError, match=r"Set DATA\.INPUT_CHANNEL_NUM \[2,2\] DATA\.MEAN \[0,0\]"):
+        build_dataset(event_cfg("dvs128_gesture", "DATA.MEAN", [0.45] * 3), "train")
+    with pytest.raises(ValueError, match=r"Set TEST\.NUM_ENSEMBLE_VIEWS 1"):
+        build_dataset(event_cfg("dvs128_gesture", "TEST.NUM_ENSEMBLE_VIEWS", 5), "test")
+
+
+def test_recordings_are_integrated_on_first_use_or_what_is_missing_is_said(tmp_path, event_cfg):
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for label in range(2):
+            folder = tmp_path / "events_np" / split / str(label)
+            folder.mkdir(parents=True)
+            events = {"t": np.sort(rng.integers(0, 10**6, 400))}
+            events |= {axis: rng.integers(0, 128, 400) for axis in "xy"} | {"p": rng.integers(0, 2, 400)}
+            np.savez(folder / "user01_led_0.npz", **events)
+    cfg = event_cfg("dvs128_gesture", "DATA.TRAIN_CROP_SIZE", 128)
+    try:
+        dataset = build_dataset(cfg, "val")
+    except ListError as error:
+        assert "needs torchaudio" in str(error)
+        pytest.skip(str(error))
+    (sample,) = dataset[0]
+    assert sample.clip.shape == (2, 4, 128, 128)
+    assert sample.clip.sum((0, 2, 3)).tolist() == [100] * 4
+
+
+def test_numbers_in_names_are_ordered_as_numbers(tmp_path):
+    names = ["10", "9", "a2", "a10", "a1b2"]
+    ordered = sorted((tmp_path / name for name in names), key=natural)
+    assert [path.name for path in ordered] == ["9", "10", "a1b2", "a2", "a10"]
