@@ -12,6 +12,7 @@ from slowfast.datasets.decoder import VideoError
 from slowfast.datasets.lists import Entry
 from slowfast.datasets.sampling import random_start, split_view, view_start
 from slowfast.datasets.transform import crop_clip, jittered_box, resized_box, uniform_box
+from slowfast.datasets.video_index import VideoInfo
 
 MAX_REPLACEMENTS = 10
 
@@ -80,9 +81,25 @@ class VideoDataset(torch.utils.data.Dataset):
         """uint8 RGB frames [T, H, W, C]: a random clip (`rng`), or number `clip` of `num_clips`."""
         raise NotImplementedError
 
+    def info(self, entry: Entry) -> VideoInfo:
+        """The entry's frames, rate and size.
+
+        Raises:
+            VideoError: it cannot be read.
+        """
+        raise NotImplementedError
+
+    def frames_of(self, entry: Entry, indices: np.ndarray) -> np.ndarray:
+        """Frames `indices` [T] of the entry, uint8 [T, H, W, C].
+
+        Raises:
+            VideoError: one of them cannot be read.
+        """
+        raise NotImplementedError
+
     def check(self, entry: Entry) -> None:
         """Raises VideoError if the entry's first frame cannot be read."""
-        raise NotImplementedError
+        self.frames_of(entry, np.zeros(1, np.int64))
 
     def __len__(self) -> int:
         return self.num_videos * self.num_clips * self.num_crops

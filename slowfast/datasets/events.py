@@ -9,7 +9,7 @@ import numpy as np
 from slowfast.datasets.base import VideoDataset
 from slowfast.datasets.lists import Entry, ListError
 from slowfast.datasets.registry import DATASET_REGISTRY
-from slowfast.datasets.video_index import VideoError
+from slowfast.datasets.video_index import VideoError, VideoInfo
 
 # Registered name -> module and class in spikingjelly.datasets.
 SOURCES = {
@@ -78,8 +78,11 @@ class EventFrames(VideoDataset):
             raise VideoError(entry.path, f"frames {list(counts.shape)} are not [{self.num_frames}, {CHANNELS}, H, W]")
         return np.minimum(counts, 255).astype(np.uint8).transpose(0, 2, 3, 1)
 
-    def check(self, entry: Entry) -> None:
-        self.read_clip(entry, 0, None)
+    def info(self, entry: Entry) -> VideoInfo:
+        return VideoInfo(self.num_frames, None, *self.read_clip(entry, 0, None).shape[1:3])
+
+    def frames_of(self, entry: Entry, indices: np.ndarray) -> np.ndarray:
+        return self.read_clip(entry, 0, None)[indices]
 
 
 def natural(path: Path) -> list[tuple[int, str]]:

@@ -10,6 +10,7 @@ from slowfast.datasets.images import read_image
 from slowfast.datasets.lists import Entry, read_frame_list
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.sampling import clip_length, dense_indices, segment_indices_random, segment_indices_view
+from slowfast.datasets.video_index import VideoInfo
 
 
 class FrameFolders(VideoDataset):
@@ -37,7 +38,13 @@ class FrameFolders(VideoDataset):
         raise NotImplementedError
 
     def read_clip(self, entry: Entry, clip: int, rng: np.random.Generator | None) -> np.ndarray:
-        images = [self.read_image(entry, i) for i in self.indices(entry.num_frames, clip, rng)]
+        return self.frames_of(entry, self.indices(entry.num_frames, clip, rng))
+
+    def info(self, entry: Entry) -> VideoInfo:
+        return VideoInfo(entry.num_frames, None, *self.read_image(entry, 0).shape[:2])
+
+    def frames_of(self, entry: Entry, indices: np.ndarray) -> np.ndarray:
+        images = [self.read_image(entry, index) for index in indices.tolist()]
         if len({image.shape for image in images}) > 1:
             raise VideoError(entry.path, "its images have different sizes")
         return np.stack(images)

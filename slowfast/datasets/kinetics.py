@@ -41,8 +41,10 @@ class Kinetics(VideoDataset):
         return dense_indices(start, length, self.num_frames, info.num_frames)
 
     def read_clip(self, entry: Entry, clip: int, rng: np.random.Generator | None) -> np.ndarray:
-        info = self.reader.probe(entry.path)
-        return self.reader.read(entry.path, self.indices(info, clip, rng))
+        return self.frames_of(entry, self.indices(self.info(entry), clip, rng))
 
-    def check(self, entry: Entry) -> None:
-        self.reader.read(entry.path, np.zeros(1, np.int64))
+    def info(self, entry: Entry) -> VideoInfo:
+        return self.reader.probe(entry.path)
+
+    def frames_of(self, entry: Entry, indices: np.ndarray) -> np.ndarray:
+        return self.reader.read(entry.path, indices)
