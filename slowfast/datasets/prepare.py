@@ -23,6 +23,7 @@ from slowfast.datasets.annotations import (
     first_file,
     read_json,
 )
+from slowfast.datasets.resize import resize_videos
 
 
 def prepare(args) -> None:
@@ -36,6 +37,8 @@ def prepare(args) -> None:
     lists = DATASETS[args.name](args)
     labels = read_label_map(args.label_map) if args.label_map else lists.labels
     splits = {split: present(videos, split, args.root) for split, videos in lists.splits.items()}
+    if args.short_side:
+        splits, args.root = resized(args, splits), args.resized
     check_counts(args, {split: len(videos) for split, videos in splits.items()})
     if "val" not in splits:
         splits["train"], splits["val"] = hold_out(splits["train"], args.holdout, args.seed)
@@ -61,6 +64,26 @@ def present(videos: list[Video], split: str, root: Path) -> list[Video]:
     if not there:
         raise PrepareError(f"None of the {len(videos)} {split} videos is in {root}. Is --root right?")
     return there
+
+
+def resized(args, splits: dict[str, list[Video]]) -> dict[str, list[Video]]:
+    """The videos as they are called in --resized, where they are written if they are not there; without broken ones."""
+    targets = {video.path: str(Path(video.path).with_suffix(".mp4")) for videos in splits.values() for video in videos}
+    if len(set(targets.values())) < len(targets):
+        raise PrepareError("Two videos differ in their suffix alone, and would be one file in --resized.")
+    files = [args.root / path for path in targets], [args.resized / path for path in targets.values()]
+    broken = {}
+    done = resize_videos(*files, short_side=args.short_side, gop=args.gop, jobs=args.jobs)
+    for number, (source, error) in enumerate(done, 1):
+        if error:
+            broken[str(source.relative_to(args.root))] = error
+            print(f"warning: left out: {error}")
+        if number % 1000 == 0 or number == len(targets):
+            print(f"{number} of {len(targets)} videos in {args.resized}")
+    return {
+        split: [video._replace(path=targets[video.path]) for video in videos if video.path not in broken]
+        for split, videos in splits.items()
+    }
 
 
 def check_counts(args, counts: dict[str, int]) -> None:
@@ -128,6 +151,10 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--frames", action="store_true", help="ssv2: lists of frame folders instead of videos")
     parser.add_argument("--label-map", type=Path, help="json {class name: label} instead of the data set's own")
     parser.add_argument("--relative", action="store_true", help="paths relative to --root (set DATA.PATH_PREFIX)")
+    parser.add_argument("--short-side", type=int, default=0, help="re-encode videos to this short side; 0: leave them")
+    parser.add_argument("--resized", type=Path, help="folder for them; what is there already stays")
+    parser.add_argument("--gop", type=int, default=12, help="frames from one keyframe of theirs to the next")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that re-encode")
     parser.add_argument("--holdout", type=float, default=0.0, help="share of train that becomes val, else val is test")
     parser.add_argument("--shares", type=float, nargs=3, default=(0.7, 0.15, 0.15), help="folder: train, val, test")
     parser.add_argument("--seed", type=int, default=0, help="of --holdout and --shares")
@@ -136,6 +163,8 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         parser.error(f"{args.name} needs --annotations, the folder of its official split files")
     if args.frames and args.name not in ("ssv2", "sthv1"):
         parser.error(f"--frames is for ssv2, not for {args.name}")
+    if bool(args.short_side) != bool(args.resized) or (args.short_side and (args.frames or args.name == "sthv1")):
+        parser.error("--short-side and --resized go together, and are for videos")
     if args.holdout and (args.frames or args.name in ("sthv1", "folder")):
         parser.error(
             "--holdout is for video lists whose data set has no val; frame folders have one list for val and test"

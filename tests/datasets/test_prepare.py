@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from slowfast.datasets.annotations import DATASETS, PrepareError
+from slowfast.datasets.decoder import probe, read_frames
 from slowfast.datasets.lists import read_frame_list, read_video_list
 from slowfast.datasets.prepare import parse_args, prepare
+from slowfast.datasets.video_index import VideoInfo, index_of
 
 
 @pytest.fixture
@@ -229,6 +232,34 @@ def test_a_folder_needs_three_videos_of_every_class(tmp_path, run, videos, said)
         run("folder")
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_resized_videos_keep_frames_and_times_and_are_written_once(tmp_path, run, write_video, jobs, capsys):
+    for number in range(4):
+        (tmp_path / f"videos/{number % 2}").mkdir(parents=True, exist_ok=True)
+    write_video(tmp_path / "videos/0/a.avi", 30, "mpeg4", size=(96, 128))
+    for name in ("0/b", "0/c", "0/d", "1/e", "1/f", "1/g"):
+        write_video(tmp_path / f"videos/{name}.mp4", 20, size=(96, 128))
+    broken = tmp_path / "videos/1/g.mp4"
+    broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
+    options = ("--short-side=48", f"--resized={tmp_path / 'small'}", f"--jobs={jobs}", "--gop=5")
+    out = run("folder", *options)
+    said = capsys.readouterr().out
+    assert re.search(r"left out: .*g\.mp4: damaged", said)
+    lists = [entries(out / f"{split}.csv", tmp_path / "small") for split in ("train", "val", "test")]
+    listed = sorted(path for rows in lists for path, _label in rows)
+    assert listed == ["0/a.mp4", "0/b.mp4", "0/c.mp4", "0/d.mp4", "1/e.mp4", "1/f.mp4"]
+    path = str(tmp_path / "small/0/a.mp4")
+    assert probe(path) == VideoInfo(30, 25.0, 48, 64)
+    assert len(index_of(path).keyframes) == 6
+    source = read_frames(str(tmp_path / "videos/0/a.avi"), range(30), short_side=48)
+    differences = np.abs(read_frames(path, range(30))[:, None].astype(int) - source[None]).mean((2, 3, 4))
+    assert differences.argmin(1).tolist() == list(range(30))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "small").rglob("*.*")}
+    assert len(before) == 6
+    run("folder", *options)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "small").rglob("*.*")} == before
+
+
 def test_missing_annotations_say_which_file_and_option(tmp_path, ucf, run):
     (tmp_path / "annotations/classInd.txt").unlink()
     with pytest.raises(PrepareError, match=r"No file classInd\.txt in .*--annotations"):
@@ -237,7 +268,14 @@ def test_missing_annotations_say_which_file_and_option(tmp_path, ucf, run):
 
 @pytest.mark.parametrize(
     "options",
-    [["ucf101"], ["folder", "--frames"], ["folder", "--shares", "0.5", "0.5", "0.5"], ["folder", "--holdout=0.1"]],
+    [
+        ["ucf101"],
+        ["folder", "--short-side=64"],
+        ["folder", "--resized=small"],
+        ["folder", "--frames"],
+        ["folder", "--shares", "0.5", "0.5", "0.5"],
+        ["folder", "--holdout=0.1"],
+    ],
 )
 def test_options_that_do_not_go_together_are_refused(options, tmp_path):
     with pytest.raises(SystemExit):
