@@ -1,6 +1,7 @@
 import json
 import re
 import shlex
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from slowfast.datasets.annotations import DATASETS, PrepareError
 from slowfast.datasets.decoder import probe, read_frames
 from slowfast.datasets.lists import read_frame_list, read_video_list
 from slowfast.datasets.prepare import parse_args, prepare
+from slowfast.datasets.resize import resize_video
 from slowfast.datasets.video_index import VideoInfo, index_of
 
 
@@ -258,6 +260,19 @@ def test_resized_videos_keep_frames_and_times_and_are_written_once(tmp_path, run
     assert len(before) == 6
     run("folder", *options)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "small").rglob("*.*")} == before
+
+
+def test_a_video_filmed_upright_is_resized_upright(tmp_path, write_video):
+    source, target = tmp_path / "turned.mp4", tmp_path / "small.mp4"
+    write_video(source, 6, size=(96, 128))
+    content = bytearray(source.read_bytes())
+    # The track's matrix (ISO 14496-12, 6.2.2) of a quarter turn clockwise.
+    struct.pack_into(">9i", content, content.index(b"tkhd") + 44, 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    source.write_bytes(content)
+    assert resize_video(source, target, 48, 12) is None
+    turned = read_frames(str(source), [3], short_side=48)
+    assert turned.shape == (1, 64, 48, 3)
+    assert np.abs(read_frames(str(target), [3]) - turned.astype(int)).mean() < 20
 
 
 def test_missing_annotations_say_which_file_and_option(tmp_path, ucf, run):

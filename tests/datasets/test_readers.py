@@ -1,6 +1,7 @@
 """Frames come from video files, image folders and arrays alike, shrunk or cached or not."""
 
 import importlib.util
+import os
 import shutil
 
 import numpy as np
@@ -138,6 +139,9 @@ def test_a_cached_video_is_decoded_once_and_gives_the_same_frames(sources, cache
 def test_a_replaced_video_and_other_settings_are_decoded_anew(sources, cached, write_video):
     (folder, reader), path = cached, sources / "video.mp4"
     before = reader.read(str(path), [0, 5])
+    key = reader.cache.key(str(path))
+    os.utime(path, ns=(1, 1))  # another file of the same size
+    assert reader.cache.key(str(path)) != key
     write_video(path, 10, size=(32, 32))
     assert reader.read(str(path), [0, 5]).shape == (2, 32, 32, 3) != before.shape
     other = Reader("pyav", short_side=16, cache=DecodeCache(folder, 1e6, "short side 16"))
