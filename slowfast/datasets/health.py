@@ -1,5 +1,6 @@
 """What can be wrong with a data set as its lists and files stand: facts and findings, no printing."""
 
+import gc
 import hashlib
 import json
 from collections import Counter, defaultdict
@@ -41,7 +42,7 @@ def examine(dataset: VideoDataset, jobs: int) -> list[Facts]:
     rows = range(dataset.num_videos)
     if jobs <= 1:
         return [examine_entry(dataset, row) for row in rows]
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, initializer=gc.freeze) as pool:  # see loader.begin_process
         return list(pool.map(examine_entry, [dataset] * len(rows), rows, chunksize=64))
 
 

@@ -1,5 +1,6 @@
 """Batches from loader processes: started once, ahead of the model, and able to lose one to a video."""
 
+import gc
 import multiprocessing
 import os
 import re
@@ -126,6 +127,7 @@ class Loader:
 
 
 def begin_process(reading: Tensor, worker_id: int) -> None:
+    gc.freeze()  # garbage of the parent may belong to threads of its own, and freeing it here would wait for them
     torch.set_num_threads(1)  # loader processes fill the cores by their number
     reading[worker_id] = torch.tensor([os.getpid(), -1])
     get_worker_info().dataset.reading = reading[worker_id, 1:]

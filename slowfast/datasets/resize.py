@@ -1,5 +1,6 @@
 """Re-encodes videos to a smaller short side, in several processes; what is done already is not done again."""
 
+import gc
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -9,8 +10,9 @@ from pathlib import Path
 import av
 import numpy as np
 from av.video.frame import PictureType
+from av.video.reformatter import VideoReformatter
 
-from slowfast.datasets.decoder import quarter_turns, shrunk
+from slowfast.datasets.decoder import REFORMAT_OPTIONS, quarter_turns, shrunk
 from slowfast.datasets.video_index import DAMAGE, VideoError, index_of, open_video, wording
 
 
@@ -26,7 +28,7 @@ def resize_videos(
     if jobs <= 1:
         yield from zip(sources, map(resize_video, *arguments), strict=True)
         return
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, initializer=gc.freeze) as pool:  # see loader.begin_process
         yield from zip(sources, pool.map(resize_video, *arguments, chunksize=4), strict=True)
 
 
@@ -47,7 +49,7 @@ def resize_video(source: Path, target: Path, short_side: int, gop: int) -> Video
 
 
 def encode(source: str, target: Path, short_side: int, gop: int) -> None:
-    count = 0
+    count, reformatter = 0, VideoReformatter()
     has_times = index_of(source).seekable
     with open_video(source) as (container, stream), av.open(str(target), "w") as output:
         rate = stream.average_rate or stream.guessed_rate or 30
@@ -61,7 +63,7 @@ def encode(source: str, target: Path, short_side: int, gop: int) -> None:
                 if count == 0:
                     height, width = shrunk(picture.height, picture.width, short_side)
                     written.height, written.width = height - height % 2, width - width % 2  # 4:2:0 halves them
-                small = picture.reformat(written.width, written.height, "yuv420p")
+                small = reformatter.reformat(picture, written.width, written.height, "yuv420p", **REFORMAT_OPTIONS)
                 small.pts, small.time_base = (frame.pts, frame.time_base) if has_times else (count, 1 / rate)
                 small.pict_type = PictureType.NONE  # where keyframes were is no matter now
                 output.mux(written.encode(small))
