@@ -14,6 +14,7 @@ from slowfast.spiking.kernels.cpu import HEADER, compiler
 from slowfast.spiking.kernels.cuda import CudaEngine
 from slowfast.spiking.kernels.source import Variant, kernel_source
 
+SEQUENCES = {"forward": (0, 5), "backward": (0, 2, 8), "moments": (0,), "combine": (0, 1, 5)}  # among the arguments
 OPTIONS = ("-std=c++17", "-O0", "-w", "-fPIC", "-ffp-contract=off", f"-I{HEADER.parent}")
 BUILD = tempfile.TemporaryDirectory(prefix="host_kernels_")
 
@@ -30,6 +31,8 @@ class HostedCudaEngine(CudaEngine):
         self, kernel: str, variant: Variant, grid: tuple, block: tuple, shared: int, values: tuple, where
     ) -> None:
         assert shared <= 48 * 1024
+        for index in SEQUENCES[kernel]:  # a GPU faults where a host would not
+            assert int(values[index]) % (variant.vector * variant.dtype.itemsize) == 0
         values = [np.asarray(value) for value in values]
         pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
         sizes = [(ctypes.c_uint * 2)(*size) for size in (grid, block)]

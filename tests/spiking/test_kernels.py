@@ -74,7 +74,7 @@ def test_neurons_equal_spikingjelly(options, dtype, steps, where):
         assert_close(actual.cpu(), wanted, dtype)
 
 
-@pytest.mark.parametrize("size", [8, 64, 1000])
+@pytest.mark.parametrize("size", [8, 49, 64, 1000])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_vector_widths_and_grids(size, dtype, where):
     torch.manual_seed(0)
@@ -101,6 +101,8 @@ def test_memory_order_does_not_matter(where):
         assert torch.equal(other_gradients[0], gradients[0])
     misaligned = torch.empty(whole.numel() + 1, device=where)[1:].view_as(whole).copy_(whole)
     assert torch.equal(run(neuron, misaligned, grad, "auto")[0], spikes)
+    misaligned.copy_(grad)
+    assert torch.equal(run(neuron, whole, misaligned, "auto")[1][0], gradients[0])
     step = torch.randn(4, 12, 5, 8, device=where)
     assert torch.equal(neuron(step[:, ::2]), neuron(step[:, ::2].contiguous()))
 

@@ -19,8 +19,8 @@ class Engine(Protocol):
 
     threads: int  # of a block
 
-    def widest(self, kernel: str, dynamics: Dynamics | None, y: Tensor, layout: Layout, affine: bool) -> int:
-        """Most neighbouring neurons a thread should follow, a power of two."""
+    def vector(self, kernel: str, dynamics: Dynamics | None, layout: Layout, affine: bool, stored: list[Tensor]) -> int:
+        """How many neighbouring neurons a thread follows, a divisor of `layout.run`; `stored` are the sequences."""
 
     def blocks(self, where: torch.device) -> int:
         """Blocks that keep the device busy."""
@@ -74,8 +74,8 @@ class CompiledKernels:
 
         Tensors go by address, None as null; sizes and constants follow them.
         """
-        widest = self.engine.widest(kernel, dynamics, y, layout, affine)
-        vector = widest_that_fits(widest, y, layout)
+        stored = [tensor for tensor in tensors if tensor is not None and tensor.shape == y.shape]
+        vector = self.engine.vector(kernel, dynamics, layout, affine, stored)
         variant = Variant(dynamics, y.dtype, y.shape[0], vector, layout.channels_last, affine)
         grid, block = self.grid(variant, layout, y.device)
         count = {"backward": variant.sums, "moments": 2 * y.shape[0]}.get(kernel)
@@ -109,14 +109,6 @@ class CompiledKernels:
 def nothing(y: Tensor) -> Tensor:
     """What an operator returns where there is nothing to return; always a new tensor, as torch demands."""
     return y.new_empty(0, dtype=torch.float32)
-
-
-def widest_that_fits(vector: int, y: Tensor, layout: Layout) -> int:
-    """The widest access that divides what lies side by side and that the tensor's address allows."""
-    run = layout.channels if layout.channels_last else layout.inner
-    while run % vector or y.data_ptr() % (vector * y.element_size()) % 16:
-        vector //= 2
-    return vector
 
 
 def constants(dynamics: Dynamics | None) -> list[np.float32]:

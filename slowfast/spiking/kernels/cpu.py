@@ -18,12 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slowfast.spiking.kernels.layout import Layout
 from slowfast.spiking.kernels.source import Variant, kernel_source
 from slowfast.utils.logging import logger
 
 HEADER = Path(__file__).with_name("cpu.h")
 # Contraction would round a * b + c otherwise than a GPU does; no operation here depends on errno or traps.
-OPTIONS = "-std=c++17 -O3 -march=native -ffp-contract=off -fno-math-errno -fno-trapping-math -w -fPIC -shared".split()
+OPTIONS = "-std=c++17 -O3 -march=native -ffp-contract=off -fopenmp-simd -fno-math-errno -fno-trapping-math".split()
+OPTIONS += ["-w", "-fPIC", "-shared"]
 BLOCKS = 16  # whatever the number of threads, so that sums do not depend on it
 
 
@@ -39,8 +41,10 @@ class CpuEngine:
 
     threads = 1
 
-    def widest(self, kernel: str, dynamics, y: Tensor, layout, affine: bool) -> int:
-        return 64  # long runs of memory, which the compiler turns into the machine's vectors
+    def vector(self, kernel: str, dynamics, layout: Layout, affine: bool, stored: list[Tensor]) -> int:
+        """Long runs of memory, which the compiler turns into the machine's vectors, yet what fits in its cache."""
+        longest = 64 if layout.channels_last else 128
+        return next(length for length in range(longest, 0, -1) if layout.run % length == 0)
 
     def blocks(self, where: torch.device) -> int:
         return BLOCKS

@@ -25,11 +25,18 @@ class CudaEngine:
 
     threads = 256
 
-    def widest(self, kernel: str, dynamics: Dynamics | None, y: Tensor, layout: Layout, affine: bool) -> int:
-        sixteen_bytes = 16 // y.element_size()
+    def vector(self, kernel: str, dynamics: Dynamics | None, layout: Layout, affine: bool, stored: list[Tensor]) -> int:
+        """The widest access that divides what lies side by side and that the addresses allow."""
+        size = stored[0].element_size()
+        vector = self.widest(kernel, size, layout, affine)
+        while layout.run % vector or any(x.data_ptr() % (vector * size) for x in stored):
+            vector //= 2
+        return vector
+
+    def widest(self, kernel: str, size: int, layout: Layout, affine: bool) -> int:
         if kernel == "backward":  # a thread keeps its potentials, and sums for each of its channels, in registers
-            return 4 if not affine else 4 // y.element_size() if layout.channels_last else 2
-        return 2 if kernel == "moments" and layout.channels_last else sixteen_bytes
+            return 4 if not affine else 4 // size if layout.channels_last else 2
+        return 2 if kernel == "moments" and layout.channels_last else 16 // size
 
     def blocks(self, where: torch.device) -> int:
         return 16 * processors(where)

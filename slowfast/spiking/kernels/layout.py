@@ -14,6 +14,11 @@ class Layout(NamedTuple):
     inner: int
     channels_last: bool
 
+    @property
+    def run(self) -> int:
+        """How many elements lie side by side that threads may share out."""
+        return self.channels if self.channels_last else self.inner
+
 
 def dense(x: Tensor, by_channel: bool) -> tuple[Tensor, Layout]:
     """x, copied only where its memory is no such block, and its layout.

@@ -52,6 +52,13 @@ __device__ inline storage narrow(float value) {
 #define KEEP_ONLY(value)
 #define KEEP_ONLY_INDEX(value)
 #endif
+// Host compilers keep the order of a float sum, and so do not vectorise it, unless told otherwise.
+#ifdef __CUDACC_RTC__
+#define SUM_IN_ANY_ORDER(sum) _Pragma("unroll")
+#else
+#define PRAGMA(text) _Pragma(#text)
+#define SUM_IN_ANY_ORDER(sum) PRAGMA(omp simd reduction(+ : sum))
+#endif
 #define LANES (CHANNELS_LAST ? VECTOR : 1)  // channels a thread follows at once
 #define LANE(i) (CHANNELS_LAST ? (i) : 0)
 
@@ -90,6 +97,18 @@ __device__ inline void store(storage* to, const float (&from)[VECTOR]) {
 #pragma unroll
   for (int i = 0; i < VECTOR; i++) pack.element[i] = narrow(from[i]);
   *reinterpret_cast<Pack*>(to) = pack;
+}
+// Adds a thread's values to the sums of the channels it follows.
+__device__ inline void add(float (&sums)[LANES], const float (&values)[VECTOR]) {
+#if CHANNELS_LAST
+#pragma unroll
+  for (int i = 0; i < VECTOR; i++) sums[i] += values[i];
+#else
+  float sum = 0.0f;
+  SUM_IN_ANY_ORDER(sum)
+  for (int i = 0; i < VECTOR; i++) sum += values[i];
+  sums[0] += sum;
+#endif
 }
 // A place in memory and its parameters, moved from step to step.
 struct Place { long long element, group; };
@@ -197,7 +216,7 @@ KERNEL moments(const storage* y, float* partials, SHAPE) {
   const long long channel = first_channel(), step = shape.outer * shape.channels * shape.inner;
   float sums[2 * T][LANES] = {};
   if (channel < shape.channels) {
-    float pivot[T][LANES], x[VECTOR];
+    float pivot[T][LANES], x[VECTOR], squares[VECTOR];
 #pragma unroll CHUNK
     for (int t = 0; t < T; t++)
 #pragma unroll
@@ -209,10 +228,11 @@ KERNEL moments(const storage* y, float* partials, SHAPE) {
         load(y + place.element, x);
 #pragma unroll
         for (int i = 0; i < VECTOR; i++) {
-          const float centred = x[i] - pivot[t][LANE(i)];
-          sums[t][LANE(i)] += centred;
-          sums[T + t][LANE(i)] += centred * centred;
+          x[i] -= pivot[t][LANE(i)];
+          squares[i] = x[i] * x[i];
         }
+        add(sums[t], x);
+        add(sums[T + t], squares);
       }
     }
   }
@@ -308,10 +328,9 @@ KERNEL backward(const storage* __restrict__ grad_out, const float* grad_v_after,
 #if AFFINE
           load(y + place.element, stored);
 #pragma unroll
-          for (int i = 0; i < VECTOR; i++) {
-            sums[t][LANE(i)] += grad[i];
-            sums[T + t][LANE(i)] += grad[i] * (stored[i] - mean[place.group + LANE(i)]);
-          }
+          for (int i = 0; i < VECTOR; i++) stored[i] = grad[i] * (stored[i] - mean[place.group + LANE(i)]);
+          add(sums[t], grad);
+          add(sums[T + t], stored);
 #endif
         }
       }
