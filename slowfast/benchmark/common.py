@@ -1,10 +1,12 @@
 """What every benchmark shares: alternated timing, ratios against a named baseline, a table and JSON."""
 
 import json
+import multiprocessing
 import os
 import platform
 import resource
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,8 @@ from statistics import median
 
 import torch
 from tabulate import tabulate
+
+from slowfast.engine.env import keep_freed_memory
 
 
 @dataclass
@@ -28,6 +32,44 @@ class Results:
     def write(self, path: Path) -> None:
         contents = {"title": self.title, "note": self.note, "machine": machine(), "rows": self.rows}
         path.write_text(json.dumps(contents, indent=1) + "\n")
+
+
+class Apart:
+    """A function without arguments that lives in a process of its own, with a memory heap of its own.
+
+    Args:
+        make: makes it there from `args`; a function of a module, and picklable arguments.
+        keeps_memory: whether freed memory is kept there as the engine's CPU runs do.
+    """
+
+    def __init__(self, make: Callable[..., Callable[[], object]], *args, keeps_memory: bool):
+        context = multiprocessing.get_context("spawn")
+        self.calls, theirs = context.Pipe()
+        threads = torch.get_num_threads()
+        context.Process(target=serve, args=(theirs, threads, keeps_memory, make, args), daemon=True).start()
+
+    def __call__(self) -> None:
+        self.calls.send(None)
+        if error := self.calls.recv():
+            raise RuntimeError(error)
+
+
+def serve(calls, threads: int, keeps_memory: bool, make: Callable[..., Callable[[], object]], args: tuple) -> None:
+    """Answers each call with what went wrong, or None."""
+    torch.set_num_threads(threads)
+    if keeps_memory:
+        keep_freed_memory()
+    function = make(*args)
+    while True:
+        try:
+            calls.recv()
+        except EOFError:
+            return
+        try:
+            function()
+            calls.send(None)
+        except Exception:
+            calls.send(traceback.format_exc())
 
 
 def alternate(

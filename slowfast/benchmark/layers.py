@@ -14,6 +14,8 @@ from slowfast.benchmark.upstream import load_old_spikingjelly, to_upstream
 from slowfast.spiking import PLIF, TimeStepBatchNorm
 from slowfast.spiking.neuron import SpikingNeuron, build_surrogate
 
+VARIANTS = ("ours", "unfused", "upstream")  # upstream where its SpikingJelly is given
+
 
 class Pair(nn.Module):
     """A per-step norm and the neuron behind it."""
@@ -36,7 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Results:
-    old = load_old_spikingjelly(args.old_spikingjelly) if args.old_spikingjelly else None
     note = (
         f"{args.device}, {args.dtype}, batch {args.batch}, {torch.get_num_threads()} CPU threads, {args.runs} "
         "alternated runs, medians. Unfused: the norm, then the neuron. Upstream: SpikingJelly 0.0.0.0.14, a norm "
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> Results:
     results = Results("Per-step norm and PLIF, forward and backward", note)
     for name, (time_steps, channels, *space) in SHAPES.items():
         shape = (time_steps, args.batch, channels, *space)
-        results.rows.append(compare(name, layer_steps(shape, args, old), args))
+        results.rows.append(compare(name, layer_steps(shape, args), args))
     return results
 
 
@@ -61,23 +62,23 @@ def compare(name: str, steps: dict, args) -> dict:
     return row
 
 
-def variants(own: nn.Module, args, old) -> dict[str, nn.Module]:
-    """The module as it is, with fusion off, and on upstream's layers."""
-    unfused = copy.deepcopy(own)
-    for module in unfused.modules():
-        if isinstance(module, SpikingNeuron):
-            module.fuse_norm = False
-    found = {"ours": own, "unfused": unfused}
-    if old is not None:
+def variant(own: nn.Module, which: str, args) -> nn.Module:
+    """The module as it is ("ours"), with fusion off ("unfused"), or on upstream's layers ("upstream")."""
+    if which == "upstream":
         backend = "cupy" if args.device.startswith("cuda") else "torch"
-        found["upstream"] = to_upstream(copy.deepcopy(own), old, backend)
-    return found
+        return to_upstream(own, load_old_spikingjelly(args.old_spikingjelly), backend)
+    for module in own.modules():
+        if isinstance(module, SpikingNeuron):
+            module.fuse_norm = which == "ours"
+    return own
 
 
-def layer_steps(shape: tuple[int, ...], args, old) -> dict:
+def layer_steps(shape: tuple[int, ...], args) -> dict:
     x = torch.randn(shape, device=args.device, dtype=DTYPES[args.dtype], requires_grad=True)
+    own = Pair(shape[2], shape[0]).to(args.device)
     steps = {}
-    for name, pair in variants(Pair(shape[2], shape[0]).to(args.device), args, old).items():
+    for name in VARIANTS if args.old_spikingjelly else VARIANTS[:2]:
+        pair = variant(copy.deepcopy(own), name, args)
         leaf = x.detach().float().requires_grad_() if name == "upstream" else x
         grad = torch.randn_like(leaf)
         steps[name] = lambda pair=pair, leaf=leaf, grad=grad: forward_backward(pair, leaf, grad)

@@ -6,10 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from slowfast.benchmark.common import Results
+from slowfast.benchmark.common import Apart, Results
 from slowfast.benchmark.kernels import DTYPES
-from slowfast.benchmark.layers import compare, variants
-from slowfast.benchmark.upstream import load_old_spikingjelly
+from slowfast.benchmark.layers import VARIANTS, compare, variant
 from slowfast.config import get_cfg
 from slowfast.models import build_model
 
@@ -31,32 +30,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Results:
-    old = load_old_spikingjelly(args.old_spikingjelly) if args.old_spikingjelly else None
     what = "zero_grad, forward, cross-entropy, backward, AdamW" if args.mode == "train" else "forward in evaluation"
     note = (
         f"{args.device}, {args.dtype}, batch {args.batch}, {torch.get_num_threads()} CPU threads, {args.runs} "
         f"alternated runs, medians: {what}. Unfused: each norm, then its neuron. Upstream: SpikingJelly 0.0.0.0.14, "
-        "norms that copy, fp32."
+        "norms that copy, fp32. On the CPU each lives in a process of its own: ours as the engine sets it up, upstream "
+        "on the C library's defaults."
     )
     results = Results(f"Models, {args.mode}", note)
     for name in args.models:
-        results.rows.append(compare(name, model_steps(name, args, old), args))
+        results.rows.append(compare(name, model_steps(name, args), args))
     return results
 
 
-def model_steps(name: str, args: argparse.Namespace, old) -> dict:
+def model_steps(name: str, args: argparse.Namespace) -> dict:
     """A function for ours and each baseline that does one step on the same random clips."""
+    names = VARIANTS if args.old_spikingjelly else VARIANTS[:2]
+    if args.device.startswith("cuda"):
+        return {which: model_step(name, which, args) for which in names}
+    return {which: Apart(model_step, name, which, args, keeps_memory=which != "upstream") for which in names}
+
+
+def model_step(name: str, which: str, args: argparse.Namespace):
+    """One variant's step."""
     cfg = get_cfg()
     cfg.merge_from_list(MODELS[name])
     torch.manual_seed(0)
     size = cfg.DATA.TRAIN_CROP_SIZE
     clips = torch.randn(args.batch, 3, cfg.DATA.NUM_FRAMES, size, size, device=args.device)
     labels = torch.randint(cfg.MODEL.NUM_CLASSES, (args.batch,), device=args.device)
-    steps = {}
-    for variant, model in variants(build_model(cfg).to(args.device), args, old).items():
-        dtype = torch.float32 if variant == "upstream" else DTYPES[args.dtype]
-        steps[variant] = stepper(model, dtype, clips, labels, args.mode == "train")
-    return steps
+    model = variant(build_model(cfg).to(args.device), which, args)
+    dtype = torch.float32 if which == "upstream" else DTYPES[args.dtype]
+    return stepper(model, dtype, clips, labels, args.mode == "train")
 
 
 def stepper(model: nn.Module, dtype: torch.dtype, clips: Tensor, labels: Tensor, trains: bool):

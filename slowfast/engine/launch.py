@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from slowfast.engine.env import check_gpus, make_deterministic, select_device
+from slowfast.engine.env import check_gpus, keep_freed_memory, make_deterministic, select_device
 from slowfast.utils.distributed import barrier, free_port, gather_objects
 from slowfast.utils.logging import USER_ERRORS, logger, report_error, setup_logging
 
@@ -62,6 +62,8 @@ def run_process(local_rank: int, cfg, run: Callable, first_rank: int, world_size
     try:
         setup_logging(cfg.OUTPUT_DIR)
         make_deterministic()
+        if device.type == "cpu":
+            keep_freed_memory()
         if cfg.CPU_THREADS:
             torch.set_num_threads(cfg.CPU_THREADS)
         announce_ranks(rank, world_size, str(device), cfg)
