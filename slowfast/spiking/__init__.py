@@ -9,6 +9,7 @@ from slowfast.spiking.norm import (
     TimeStepBatchNorm,
     synchronize_norms,
 )
+from slowfast.spiking.step_norm import StepBatchNorm
 
 __all__ = [
     "BATCH_NORMS",
@@ -20,6 +21,7 @@ __all__ = [
     "DropPath",
     "SharedBatchNorm",
     "SpikingNeuron",
+    "StepBatchNorm",
     "TimeStepBatchNorm",
     "build_neuron",
     "checkpointed",
