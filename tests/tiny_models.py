@@ -23,7 +23,7 @@ TINY = {
     "Uniformer": STAGES,
     **dict.fromkeys(("TimeSformer", "TimeSformerMix"), VIT),
     # All three frames are one group; without pooling the first fusion would stay unused.
-    "ReSpike": ("RESPIKE.KEY_FRAME_STRIDE", 3, "RESPIKE.DOWNSAMPLE", True),
+    "ReSpike": ("RESPIKE.KEY_FRAME_STRIDE", 3, "RESPIKE.DOWNSAMPLE", True, "RESPIKE.WIDTH_MULT", 2),
     **dict.fromkeys(("Metaspikformer", "MetaSpikeFormer"), META),
     "ResNet": ("RESNET.DEPTH", 18, "MODEL.DROPOUT_RATE", 0.0),
     "SEWResNet": ("SEWRESNET.BLOCK", "basic", "SEWRESNET.LAYERS", [1, 1, 1, 1], "SNN.V_THRESHOLD", 0.2),
