@@ -1,5 +1,6 @@
 """Batch norm of a network that is stepped through time: every step is a call of its own."""
 
+import torch
 from torch import Tensor
 
 from slowfast.spiking.norm import BatchNorm
@@ -14,8 +15,10 @@ class StepBatchNorm(BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            return self.fused(x)
+            return torch.stack([super(StepBatchNorm, self).forward(step) for step in x.unbind()])
         return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+    # Of `fused`, which takes all steps in one pass:
 
     def over_steps(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         return mean, var

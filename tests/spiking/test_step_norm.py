@@ -43,9 +43,9 @@ def test_evaluation_uses_the_running_statistics_for_every_step():
 
 def test_a_neuron_behind_it_is_fused():
     neuron = LIF(tau=4 / 3, detach_reset=True, step_mode="m")
-    x = steps().detach().float()
+    x = steps().detach()
     for training in (True, False):
-        norm = StepBatchNorm(6).train(training)
+        norm = StepBatchNorm(6).double().train(training)
         nn.init.constant_(norm.weight, 2.0)
         before = {name: value.clone() for name, value in norm.state_dict().items()}
         fused = neuron(x, norm=norm)
