@@ -46,12 +46,26 @@ class Apart:
         context = multiprocessing.get_context("spawn")
         self.calls, theirs = context.Pipe()
         threads = torch.get_num_threads()
-        context.Process(target=serve, args=(theirs, threads, keeps_memory, make, args), daemon=True).start()
+        self.process = context.Process(target=serve, args=(theirs, threads, keeps_memory, make, args), daemon=True)
+        self.process.start()
+        theirs.close()
 
     def __call__(self) -> None:
-        self.calls.send(None)
-        if error := self.calls.recv():
+        try:
+            self.calls.send(None)
+            error = self.calls.recv()
+        except (EOFError, ConnectionError):
+            self.process.join()
+            raise RuntimeError(
+                f"A benchmark's process ended with exit code {self.process.exitcode}. -9 is often a lack of memory: "
+                "try a smaller --batch."
+            ) from None
+        if error:
             raise RuntimeError(error)
+
+    def close(self) -> None:
+        self.calls.close()
+        self.process.join()
 
 
 def serve(calls, threads: int, keeps_memory: bool, make: Callable[..., Callable[[], object]], args: tuple) -> None:

@@ -39,20 +39,29 @@ def run(args: argparse.Namespace) -> Results:
     )
     results = Results(f"Models, {args.mode}", note)
     for name in args.models:
-        results.rows.append(compare(name, model_steps(name, args), args))
+        results.rows.append(measure(name, args))
     return results
 
 
-def model_steps(name: str, args: argparse.Namespace) -> dict:
-    """A function for ours and each baseline that does one step on the same random clips."""
+def measure(name: str, args: argparse.Namespace) -> dict:
+    """A row: ours in turns with all baselines; on the CPU, for want of memory, with one after the other."""
     names = VARIANTS if args.old_spikingjelly else VARIANTS[:2]
     if args.device.startswith("cuda"):
-        return {which: model_step(name, which, args) for which in names}
-    return {which: Apart(model_step, name, which, args, keeps_memory=which != "upstream") for which in names}
+        return compare(name, {which: model_step(name, which, args) for which in names}, args)
+    row = {}
+    for baseline in names[1:]:
+        pair = {
+            which: Apart(model_step, name, which, args, keeps_memory=which != "upstream")
+            for which in ("ours", baseline)
+        }
+        row |= compare(name, pair, args)
+        for step in pair.values():
+            step.close()
+    return row
 
 
 def model_step(name: str, which: str, args: argparse.Namespace):
-    """One variant's step."""
+    """A function that does one step of a variant, on random clips that are the same for all."""
     cfg = get_cfg()
     cfg.merge_from_list(MODELS[name])
     torch.manual_seed(0)

@@ -1,6 +1,7 @@
 """What the benchmarks share."""
 
 import os
+import signal
 
 import pytest
 
@@ -9,6 +10,8 @@ from slowfast.benchmark.common import Apart, alternate, ratios
 
 def writer(path, message):
     def write():
+        if message == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
         if message is None:
             raise ValueError("no message")
         with path.open("a") as file:
@@ -31,6 +34,10 @@ def test_a_failure_in_a_process_of_its_own_is_the_callers(tmp_path):
     broken = Apart(writer, tmp_path / "turns", None, keeps_memory=False)
     with pytest.raises(RuntimeError, match="ValueError: no message"):
         broken()
+    broken.close()
+    killed = Apart(writer, tmp_path / "turns", "kill", keeps_memory=False)
+    with pytest.raises(RuntimeError, match="exit code -9"):
+        killed()
 
 
 def test_ratios_are_medians_over_turns():
