@@ -6,13 +6,14 @@ from slowfast.config.files import ConfigError
 from slowfast.config.help import help_config
 from slowfast.config.load import describe_diff, diff_to_defaults, load_config, parse_args, write_config
 from slowfast.config.node import CfgNode
-from slowfast.config.presets import add_preset, apply_preset, preset_model
+from slowfast.config.presets import add_preset, add_unsupported, apply_preset, preset_model
 
 __all__ = [
     "CfgNode",
     "ConfigError",
     "add_preset",
     "add_section",
+    "add_unsupported",
     "apply_preset",
     "assert_and_infer_cfg",
     "describe_diff",

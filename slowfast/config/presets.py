@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from slowfast.config.defaults import DECLARED
-from slowfast.config.files import flatten
+from slowfast.config.files import ConfigError, flatten
 from slowfast.config.node import CfgNode
 
 
@@ -16,6 +16,7 @@ class Preset(NamedTuple):
 
 PRESETS: dict[str, Preset] = {}
 ARCHITECTURES: dict[str, str] = {}  # upstream's MODEL.ARCH -> preset
+UNSUPPORTED: dict[str, str] = {}  # upstream's names of models that are not here, in lower case -> what is nearest
 
 
 def add_preset(name: str, model: str, *, arch: str | None = None, **values: object) -> None:
@@ -30,11 +31,26 @@ def add_preset(name: str, model: str, *, arch: str | None = None, **values: obje
         ARCHITECTURES[arch.lower()] = name
 
 
+def add_unsupported(name: str, nearest: str) -> None:
+    """Declares that upstream's `name`, as MODEL.MODEL_NAME or MODEL.ARCH in any case, is refused.
+
+    `nearest`: what comes nearest here, as KEY VALUE pairs.
+    """
+    UNSUPPORTED[name.lower()] = nearest
+
+
 def preset_name(cfg: CfgNode) -> str:
-    """MODEL.MODEL_NAME, or the preset MODEL.ARCH names when the former was left at its default."""
-    name = cfg.MODEL.MODEL_NAME
-    if name == DECLARED["MODEL.MODEL_NAME"].default:
-        return ARCHITECTURES.get(cfg.MODEL.ARCH.lower(), name)
+    """MODEL.MODEL_NAME, or the preset MODEL.ARCH names when the former was left at its default.
+
+    Raises:
+        ConfigError: it is one of upstream's that are not supported; the message says what is nearest.
+    """
+    key, name = "MODEL.MODEL_NAME", cfg.MODEL.MODEL_NAME
+    if name == DECLARED[key].default:
+        key, by_arch = "MODEL.ARCH", cfg.MODEL.ARCH.lower()
+        name = ARCHITECTURES.get(by_arch, by_arch if by_arch in UNSUPPORTED else name)
+    if name.lower() in UNSUPPORTED:
+        raise ConfigError(f"{key} {name} is not supported. The nearest is {UNSUPPORTED[name.lower()]}.")
     return name
 
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import yaml
 from torch import nn
 
-from slowfast.config import CfgNode, get_cfg, preset_model
-from slowfast.config.presets import PRESETS
+from slowfast.config import CfgNode, apply_preset, get_cfg, preset_model
+from slowfast.config.presets import PRESETS, preset_value
 from slowfast.evaluation.complexity import count_flops_from_shapes, count_parameters
 from slowfast.models import MODEL_REGISTRY, build_model
 from slowfast.spiking import SpikingNeuron
@@ -68,19 +68,24 @@ def published() -> list[Entry]:
 
 
 def entries() -> Iterator[Entry]:
-    """Published rows, then every registered model and preset that has none, at its model's first published config."""
+    """Published rows, then every registered model and preset that has none, at its model's first published config.
+
+    A preset's own values come over that config.
+    """
     rows = published()
     yield from rows
     listed = {row.model for row in rows} | {preset_model(row.model) for row in rows}
     first = {preset_model(row.model): row.config for row in reversed(rows)}
     for name in sorted({model for model, _ in MODEL_REGISTRY} | set(PRESETS)):
         if name not in listed:
-            yield Entry(name, first.get(preset_model(name), {}))
+            config = first.get(preset_model(name), {})
+            yield Entry(name, {key: config[key] for key in config if preset_value(name, key) is None})
 
 
 def config_of(entry: Entry) -> CfgNode:
     cfg = get_cfg()
     cfg.merge_from_list(["MODEL.MODEL_NAME", entry.model, *(part for pair in entry.config.items() for part in pair)])
+    apply_preset(cfg)
     cfg.DATA.TEST_CROP_SIZE = cfg.DATA.TRAIN_CROP_SIZE
     return cfg
 

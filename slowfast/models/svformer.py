@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from slowfast.config import add_preset
+from slowfast.config import add_preset, add_unsupported
 from slowfast.models.build import MODEL_REGISTRY
 from slowfast.models.layers import Stage, choose, init_linear
 from slowfast.models.layouts import Layout
@@ -251,7 +251,26 @@ for upstream_name, values in {
     "Uniformer2d_psnn_try": {},
     "Uniformer2d_psnn_lgf": {"SNN.V_THRESHOLD": 0.5},
     "Uniformer2d_psnn_lgfT": {"SNN.V_THRESHOLD": 2.0},
+    "Uniformer2d_psnn_lgfT_t8_T24": {"SNN.V_THRESHOLD": 2.0, "DATA.NUM_FRAMES": 24},
     "Uniformer2d_psnn_tri": {"SNN.SURROGATE": "sigmoid", "SNN.SURROGATE_ALPHA": 4.0},
     "Uniformer2d_if_lgf": {"SNN.NEURON": "LIF", "SNN.V_THRESHOLD": 0.5},
 }.items():
     add_preset(upstream_name, "SVFormer", arch=upstream_name.lower(), **(PUBLISHED | values))
+
+# Upstream's variants whose difference is not documented, and the documented value that comes nearest.
+for upstream_name, setting in {
+    "Uniformer2d_snn": "SNN.NEURON LIF",
+    "Uniformer2d_prsnn": "",
+    "Uniformer2d_psnn_act": "",
+    "Uniformer2d_psnn_norm": "",
+    "Uniformer2d_psnn_bn": "UNIFORMER.TIME_NORM shared",
+    "Uniformer2d_psnn_convBnLif": "",
+    "Uniformer2d_psnn_head": "UNIFORMER.TIME_HEAD mean",
+    "Uniformer2d_psnn_qkf": "UNIFORMER.ATTENTION qk_token",
+    "Uniformer2d_psnn_convqkf": "UNIFORMER.ATTENTION qk_token",
+    "Uniformer_snn": "SNN.NEURON LIF",
+    "Uniformer_psnn": "",
+    "Uniformer3d_psnn": "",
+    "Uniformer3d_psnn_lgf": "SNN.V_THRESHOLD 0.5",
+}.items():
+    add_unsupported(upstream_name, f"MODEL.MODEL_NAME SVFormer {setting}".rstrip())
