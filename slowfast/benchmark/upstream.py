@@ -38,7 +38,7 @@ def take_modules() -> dict[str, ModuleType]:
     return {name: sys.modules.pop(name) for name in names}
 
 
-def old_neuron(old: ModuleType, own: LIF | PLIF, backend: str) -> nn.Module:
+def old_neuron(old: ModuleType, own: LIF | PLIF, backend: str, step_mode: str = "m") -> nn.Module:
     """The old package's neuron with the settings of `own`."""
     surrogate = getattr(old.surrogate, type(own.surrogate_function).__name__)(alpha=own.surrogate_function.alpha)
     common = dict(
@@ -46,7 +46,7 @@ def old_neuron(old: ModuleType, own: LIF | PLIF, backend: str) -> nn.Module:
         v_reset=own.v_reset,
         surrogate_function=surrogate,
         detach_reset=own.detach_reset,
-        step_mode="m",
+        step_mode=step_mode,
         backend=backend,
     )
     if isinstance(own, LIF):

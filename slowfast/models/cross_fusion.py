@@ -17,6 +17,7 @@ class CrossAttention(nn.Module):
     def __init__(self, dim: int, context_dim: int, dim_head: int, dropout: float):
         super().__init__()
         self.num_heads = dim // dim_head
+        self.attend = attend
         self.to_q = nn.Linear(dim, dim, bias=False)
         self.to_k = nn.Linear(context_dim, dim, bias=False)
         self.to_v = nn.Linear(context_dim, dim, bias=False)
@@ -27,13 +28,16 @@ class CrossAttention(nn.Module):
             tokens.unflatten(3, (self.num_heads, -1)).transpose(2, 3)  # [T, B, heads, N, d]
             for tokens in (self.to_q(x), self.to_k(context), self.to_v(context))
         )
-        # A trace shows the products by themselves, a step at a time: that is what the published FLOPs are counted from.
-        run = attend_stepwise if torch.jit.is_tracing() else attend
-        return self.to_out(run(q, k, v).transpose(2, 3).flatten(3))
+        return self.to_out(self.attend(q, k, v).transpose(2, 3).flatten(3))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v of [T, B, heads, N, d], in one fused operator."""
+    """softmax(q k^T / sqrt(d)) v of [T, B, heads, N, d], in one fused operator.
+
+    A trace shows the products by themselves, a step at a time: that is what the published FLOPs are counted from.
+    """
+    if torch.jit.is_tracing():
+        return attend_stepwise(q, k, v)
     out = F.scaled_dot_product_attention(*(tensor.flatten(0, 1) for tensor in (q, k, v)))
     return out.unflatten(0, q.shape[:2])
 

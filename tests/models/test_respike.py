@@ -1,16 +1,13 @@
-from copy import deepcopy
-
 import pytest
 import torch
-from spikingjelly.activation_based import neuron, surrogate
 from torch import nn
-from torch.nn import functional as F
 
+from slowfast.benchmark.stepwise import StepwiseBranch, single_step
 from slowfast.config import get_cfg
 from slowfast.evaluation.complexity import count_flops, count_parameters
 from slowfast.models import build_model
 from slowfast.models.pretrained import initial_weights, load_weights
-from slowfast.spiking import SpikingNeuron, StepBatchNorm
+from slowfast.spiking import StepBatchNorm
 
 
 def tiny(*options):
@@ -53,40 +50,6 @@ def test_published_sizes_have_the_published_cost(backbone, downsample, parameter
     assert count_flops(model.to_empty(device="cpu"), (3, 16, 224, 224)) == flops
 
 
-def stepped(backbone: nn.Module) -> nn.Module:
-    """The spiking branch with torch's norms and SpikingJelly's single-step neurons, for `run_stepwise`."""
-    backbone = deepcopy(backbone)
-    for name, module in list(backbone.named_modules()):
-        parent, _, attribute = name.rpartition(".")
-        if isinstance(module, StepBatchNorm):
-            norm = nn.BatchNorm2d(module.num_features, dtype=module.weight.dtype)
-            norm.load_state_dict(module.state_dict())
-            setattr(backbone.get_submodule(parent), attribute, norm)
-        elif isinstance(module, SpikingNeuron):
-            node = neuron.LIFNode(tau=4 / 3, surrogate_function=surrogate.ATan(2.0), detach_reset=True)
-            setattr(backbone.get_submodule(parent), attribute, node)
-    return backbone
-
-
-def run_stepwise(backbone: nn.Module, frames, contexts, downsample: bool):
-    """Every time step through all layers before the next, as published."""
-    outputs = []
-    for x in frames:
-        x = backbone.bn1(backbone.conv1(x))
-        for stage, context in enumerate(contexts, start=1):
-            for block in getattr(backbone, f"layer{stage}"):
-                spikes = block.lif2(block.bn1(block.conv1(block.lif1(x))))
-                x = block.bn2(block.conv2(spikes)) + block.shortcut(x)
-            pool = {1: 4, 2: 2}.get(stage, 1) if downsample else 1
-            if stage > 1 or downsample:
-                fusion = getattr(backbone, f"fusion{stage}")
-                x = fusion(F.avg_pool2d(x, pool)[None], F.avg_pool2d(context, pool))[0]
-            if pool > 1:
-                x = F.interpolate(x, scale_factor=pool, mode="bilinear", align_corners=False)
-        outputs.append(x)
-    return torch.stack(outputs)
-
-
 @pytest.mark.parametrize("downsample", [False, True])
 @pytest.mark.parametrize("training", [True, False])
 def test_all_steps_at_once_are_the_steps_one_by_one(downsample, training):
@@ -95,14 +58,14 @@ def test_all_steps_at_once_are_the_steps_one_by_one(downsample, training):
         nn.init.uniform_(norm.running_mean, -0.1, 0.1)
         nn.init.uniform_(norm.running_var, 0.05, 0.1)
         nn.init.uniform_(norm.weight, 1.0, 2.0)
-    reference = stepped(backbone)
+    reference = StepwiseBranch(backbone, single_step)
     frames = torch.randn(3, 2, 3, 64, 64, dtype=torch.float64)
     contexts = [torch.randn(2, 64 << i, 16 >> i, 16 >> i, dtype=torch.float64) for i in range(4)]
     spikes = []
     backbone.layer4[-1].lif2.register_forward_hook(lambda _, __, output: spikes.append(output))
     backbone.train(training)
     reference.train(training)
-    ours, theirs = backbone(frames, contexts), run_stepwise(reference, frames, contexts, downsample)
+    ours, theirs = backbone(frames, contexts), reference(frames, contexts)
     torch.testing.assert_close(ours, theirs)
     assert 0.01 < spikes[0].mean() < 0.9
     torch.testing.assert_close(dict(backbone.named_buffers()), named_norm_buffers(reference))
