@@ -142,17 +142,15 @@ def our_stages(dataset, path: str, split: str) -> dict[str, Callable[[], object]
             pass
 
     if split == "test":
-        views = range(len(dataset))
-        clips = range(dataset.num_clips)
         return {
             "open": opened,
-            "frames": lambda: [dataset.read(0, clip, None) for clip in clips],
-            "sample": lambda: [dataset[view] for view in views],
+            "frames": lambda: dataset.read_clips(dataset.entries[0]),
+            "sample": lambda: dataset[0],
         }
     epochs, draws = count(), generators()
     return {
         "open": opened,
-        "frames": lambda: dataset.read(0, 0, next(draws)),
+        "frames": lambda: dataset.read(0, dataset.clips[0], next(draws)),
         "sample": lambda: dataset[(next(epochs), 0)],
     }
 
@@ -182,7 +180,7 @@ def bare_decoding(dataset, path: str, split: str) -> Callable[[], None]:
                 pass
 
     def needed():
-        indices = dataset.indices(index.info, 0, next(draws))
+        indices = dataset.indices(index.info, dataset.clips[0], next(draws))
         first, last = index.timestamps[[indices[0], indices[-1]]].tolist()
         keyframe = int(index.keyframes[np.searchsorted(index.keyframes, first, side="right") - 1])
         with open_video(path) as (container, stream):

@@ -69,6 +69,8 @@ CHOICES = {
     "DATA.DECODING_BACKEND": ("pyav", "decord", "torchcodec"),
     "DATA.VAL_VIEW": ("center", "random"),
     "DATA.EVENT_SPLIT_BY": ("number", "time"),
+    "AUG.INTERPOLATION": ("bicubic", "bilinear"),
+    "AUG.RE_MODE": ("pixel", "rand", "const"),
     "BN.NORM_TYPE": ("batchnorm", "sync_batchnorm"),
     "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
     "SOLVER.OPTIMIZING_METHOD": ("sgd", "adam", "adamw"),
@@ -87,7 +89,7 @@ COUNTS = {
     "TRAIN.EVAL_PERIOD": 1,
     "TRAIN.CHECKPOINT_PERIOD": 1,
     "TEST.BATCH_SIZE": 1,
-    "TEST.NUM_ENSEMBLE_VIEWS": 1,
+    "TEST.NUM_ENSEMBLE_VIEWS": -1,
     "DATA.NUM_FRAMES": 1,
     "DATA.SAMPLING_RATE": 1,
     "DATA.TRAIN_CROP_SIZE": 1,
@@ -96,6 +98,7 @@ COUNTS = {
     "DATA.DECODING_SHORT_SIZE": 0,
     "DATA_LOADER.NUM_WORKERS": 0,
     "AUG.NUM_SAMPLE": 1,
+    "AUG.RE_COUNT": 1,
     "MODEL.NUM_CLASSES": 1,
     "BN.NUM_BATCHES_PRECISE": 1,
     "SOLVER.MAX_EPOCH": 1,
@@ -107,6 +110,11 @@ COUNTS = {
 # Numbers between the two, both included.
 RANGES = {
     "DATA.TARGET_FPS": (1, math.inf),
+    "DATA.TRAIN_JITTER_FPS": (0, math.inf),
+    "DATA.SSL_COLOR_HUE": (0, 0.5),
+    "DATA.COLOR_RND_GRAYSCALE": (0, 1),
+    "AUG.PCA_LIGHTING": (0, math.inf),
+    "AUG.RE_PROB": (0, 1),
     "DATA.DECODE_CACHE_GB": (0, math.inf),
     "DATA.MAX_BAD_VIDEOS": (0, 1),
     "MIXUP.ALPHA": (0, math.inf),
@@ -130,6 +138,8 @@ LENGTHS = {
     "DATA.TRAIN_JITTER_SCALES": (2,),
     "DATA.TRAIN_JITTER_SCALES_RELATIVE": (0, 2),
     "DATA.TRAIN_JITTER_ASPECT_RELATIVE": (0, 2),
+    "DATA.SSL_COLOR_BRI_CON_SAT": (3,),
+    "DATA.TRAIN_PCA_EIGVAL": (3,),
     "SOLVER.BETAS": (2,),
     "TENSORBOARD.CONFUSION_MATRIX.FIGSIZE": (2,),
     "TENSORBOARD.HISTOGRAM.FIGSIZE": (2,),
@@ -234,6 +244,14 @@ def mixed_labels_have_a_loss(cfg: CfgNode) -> None:
 
 
 @rule
+def a_test_video_has_clips(cfg: CfgNode) -> None:
+    if cfg.TEST.NUM_ENSEMBLE_VIEWS == 0:
+        raise ConfigError(
+            "TEST.NUM_ENSEMBLE_VIEWS is 0. Set the clips of a test video, or -1 to compare 1, 3, 5, 7, 10."
+        )
+
+
+@rule
 def training_crops_fit(cfg: CfgNode) -> None:
     low, high = cfg.DATA.TRAIN_JITTER_SCALES
     if low > high:
@@ -244,7 +262,14 @@ def training_crops_fit(cfg: CfgNode) -> None:
             "DATA.TRAIN_JITTER_ASPECT_RELATIVE does nothing alone. Set DATA.TRAIN_JITTER_SCALES_RELATIVE too, such as "
             "[0.08, 1.0], or DATA.TRAIN_JITTER_ASPECT_RELATIVE []."
         )
-    if cfg.TRAIN.ENABLE and not relative and low < cfg.DATA.TRAIN_CROP_SIZE:
+    if not all(0 < scale <= 1 for scale in cfg.DATA.TRAIN_CROP_SCALES):
+        raise ConfigError(f"DATA.TRAIN_CROP_SCALES {cfg.DATA.TRAIN_CROP_SCALES} must be shares above 0, at most 1.")
+    if relative and cfg.DATA.TRAIN_CROP_SCALES:
+        raise ConfigError(
+            "DATA.TRAIN_CROP_SCALES and DATA.TRAIN_JITTER_SCALES_RELATIVE exclude each other. Set one []."
+        )
+    jittered = not relative and not cfg.DATA.TRAIN_CROP_SCALES
+    if cfg.TRAIN.ENABLE and jittered and low < cfg.DATA.TRAIN_CROP_SIZE:
         raise ConfigError(
             f"DATA.TRAIN_JITTER_SCALES {cfg.DATA.TRAIN_JITTER_SCALES} makes clips smaller than DATA.TRAIN_CROP_SIZE "
             f"{cfg.DATA.TRAIN_CROP_SIZE}. Set its lower end to at least {cfg.DATA.TRAIN_CROP_SIZE}."

@@ -94,7 +94,11 @@ add_section(
         "DATASET": ("kinetics", "Registered data set of the test split."),
         "BATCH_SIZE": (8, "Views a step on one machine, over its GPUs.", "views"),
         "CHECKPOINT_FILE_PATH": ("", "Weights to test; empty: the best (TEST_BEST) or last of OUTPUT_DIR."),
-        "NUM_ENSEMBLE_VIEWS": (10, "Clips taken from a video along time.", "clips"),
+        "NUM_ENSEMBLE_VIEWS": (
+            10,
+            "Clips taken from a video along time; -1: accuracy with 1, 3, 5, 7 and 10.",
+            "clips",
+        ),
         "NUM_SPATIAL_CROPS": (3, "Crops of each clip: 3 (left, centre, right) or 1 (centre)."),
         "SAVE_RESULTS_PATH": ("", "File in OUTPUT_DIR for a pickle [predictions, labels]; empty: none."),
         "TEST_BEST": (False, "Test the best validated weights of OUTPUT_DIR instead of the last."),
@@ -123,9 +127,29 @@ add_section(
             "Range of the crop's share of the area (AUG.ENABLE); empty: off.",
         ),
         "TRAIN_JITTER_ASPECT_RELATIVE": ([], "Range of that crop's aspect ratio."),
+        "TRAIN_JITTER_MOTION_SHIFT": (False, "Let the crop move over the clip, between two draws (AUG.ENABLE)."),
+        "TRAIN_CROP_SCALES": (
+            [],
+            "Multi-scale crops (TSN, ReSpike): shares of the short side that a training crop's height and width take, "
+            "such as [1, 0.875, 0.75, 0.66], instead of TRAIN_JITTER_SCALES; empty: off.",
+        ),
+        "TRAIN_JITTER_FPS": (0.0, "TARGET_FPS is raised by up to this in training; not with decord's rule.", "1/s"),
         "TRAIN_CROP_SIZE": (224, "Side of the square crop in training and validation.", "pixels"),
         "TEST_CROP_SIZE": (256, "Side of the square crop in testing.", "pixels"),
-        "RANDOM_FLIP": (True, "Mirror half of the training clips."),
+        "RANDOM_FLIP": (
+            True,
+            "Mirror half of the training clips, but none of a class that classes.json beside the lists names with the "
+            "word left or right.",
+        ),
+        "SSL_COLOR_JITTER": (False, "Change the colours of training clips at random, each clip in one way."),
+        "SSL_COLOR_BRI_CON_SAT": ([0.4, 0.4, 0.4], "Factors of brightness, contrast, saturation are 1 +- these."),
+        "SSL_COLOR_HUE": (0.1, "Hues turn by up to this share of the circle, either way."),
+        "COLOR_RND_GRAYSCALE": (0.0, "Probability that the colour jitter begins with grey."),
+        "TRAIN_PCA_EIGVAL": ([0.225, 0.224, 0.229], "Spreads of ImageNet's colours along TRAIN_PCA_EIGVEC."),
+        "TRAIN_PCA_EIGVEC": (
+            [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
+            "Principal directions of ImageNet's colours, in columns; rows are red, green, blue.",
+        ),
         "INV_UNIFORM_SAMPLE": (False, "Draw the short side's inverse uniformly."),
         "USE_OFFSET_SAMPLING": (False, "Spread test clips from the first to the last frame."),
         "ENSEMBLE_METHOD": ("sum", "How a video's view logits become one score: sum or max."),
@@ -169,8 +193,20 @@ add_section(
 add_section(
     "AUG",
     {
-        "ENABLE": (False, "Augment training clips (TRAIN_JITTER_*_RELATIVE)."),
-        "NUM_SAMPLE": (1, "Training copies of each video a step, each cropped on its own."),
+        "ENABLE": (False, "Augment training clips: this section and DATA.TRAIN_JITTER_*_RELATIVE."),
+        "NUM_SAMPLE": (1, "Training copies of each video a step, each cropped and augmented on its own."),
+        "AA_TYPE": (
+            "rand-m9-mstd0.5-inc1",
+            "RandAugment: rand with sections m level, n operations, p probability, mstd spread, inc1, w0; empty: off.",
+        ),
+        "INTERPOLATION": ("bicubic", "Of RandAugment's turns, shears and shifts: bicubic or bilinear."),
+        "PCA_LIGHTING": (0.0, "Standard deviation of the noise along DATA.TRAIN_PCA_EIGVEC, usually 0.1; 0: off."),
+        "RE_PROB": (0.25, "Probability of random erasing."),
+        "RE_MODE": (
+            "pixel",
+            "What erased boxes get: noise (pixel), one random colour (rand), the mean colour (const).",
+        ),
+        "RE_COUNT": (1, "Most boxes erased in a clip."),
     },
 )
 

@@ -1,6 +1,7 @@
 """What every video data set shares: entries of a list, views, one random generator a sample, broken videos."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,13 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slowfast.datasets.augment import build_random_view, handed_labels
 from slowfast.datasets.decoder import VideoError
 from slowfast.datasets.lists import Entry
-from slowfast.datasets.sampling import random_start, split_view, view_start
-from slowfast.datasets.transform import crop_clip, jittered_box, resized_box, uniform_box
+from slowfast.datasets.sampling import Clip, clips_of_views, random_start, view_start
+from slowfast.datasets.transform import cut, resize_short_side, to_clip, uniform_box
 from slowfast.datasets.video_index import VideoInfo
+from slowfast.utils.classes import load_class_names
 
 MAX_REPLACEMENTS = 10
+CROPS = {1: (1,), 3: (0, 1, 2)}  # TEST.NUM_SPATIAL_CROPS -> left or top 0, centre 1, right or bottom 2
 
 
 class Unread(NamedTuple):
@@ -41,8 +45,9 @@ class Sample(NamedTuple):
 class VideoDataset(torch.utils.data.Dataset):
     """A list of videos as samples; subclasses read the list (`read_entries`) and frames (`read_clip`).
 
-    Indexed by (epoch, index), or an index for epoch 0. Train and val have an index a video, test one a view, a
-    video's views in a row. All that is random comes from (RNG_SEED, epoch, index): the same sample anywhere.
+    Indexed by (epoch, row of the list), or a row for epoch 0; an item is a list of samples that come from decoding
+    the video once: AUG.NUM_SAMPLE copies in training, one in val, and in test all views, clip by clip. All that is
+    random comes from (RNG_SEED, epoch, row): the same samples anywhere.
     """
 
     def __init__(self, cfg, split: str):
@@ -50,19 +55,17 @@ class VideoDataset(torch.utils.data.Dataset):
             raise ValueError(f"There is no split {split!r}: train, val or test.")
         self.split, self.seed = split, cfg.RNG_SEED
         self.is_random = split == "train" or (split == "val" and cfg.DATA.VAL_VIEW == "random")
-        self.num_clips = cfg.TEST.NUM_ENSEMBLE_VIEWS if split == "test" else 1
-        self.num_crops = cfg.TEST.NUM_SPATIAL_CROPS if split == "test" else 1
+        self.clips = clips_of_views(cfg.TEST.NUM_ENSEMBLE_VIEWS if split == "test" else 1)
+        self.crops = CROPS[cfg.TEST.NUM_SPATIAL_CROPS if split == "test" else 1]
+        self.num_views = len(self.clips) * len(self.crops)
         self.copies = cfg.AUG.NUM_SAMPLE if split == "train" else 1
         self.crop_size = cfg.DATA.TEST_CROP_SIZE if split == "test" else cfg.DATA.TRAIN_CROP_SIZE
         self.num_channels = cfg.DATA.INPUT_CHANNEL_NUM[0]
         self.num_frames, self.sampling_rate = cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE
         self.offset_sampling = cfg.DATA.USE_OFFSET_SAMPLING
         self.reverse_channels = cfg.DATA.REVERSE_INPUT_CHANNEL
-        self.flip = cfg.DATA.RANDOM_FLIP
-        self.scales, self.inverse_scales = tuple(cfg.DATA.TRAIN_JITTER_SCALES), cfg.DATA.INV_UNIFORM_SAMPLE
-        relative = split == "train" and cfg.AUG.ENABLE and cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE
-        self.area = tuple(cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE) if relative else None
-        self.aspect = tuple(cfg.DATA.TRAIN_JITTER_ASPECT_RELATIVE) or (1.0, 1.0)
+        class_names = load_class_names("", cfg.MODEL.NUM_CLASSES, data_dir=cfg.DATA.PATH_TO_DATA_DIR)
+        self.random_view = build_random_view(cfg, augmented=split == "train", kept_labels=handed_labels(class_names))
         self.list_path = self.find_list(cfg)
         self.entries = self.read_entries(cfg)
         self.num_videos = len(self.entries)
@@ -77,9 +80,20 @@ class VideoDataset(torch.utils.data.Dataset):
         """The list's content."""
         raise NotImplementedError
 
-    def read_clip(self, entry: Entry, clip: int, rng: np.random.Generator | None) -> np.ndarray:
-        """uint8 RGB frames [T, H, W, C]: a random clip (`rng`), or number `clip` of `num_clips`."""
+    def read_clip(self, entry: Entry, clip: Clip, rng: np.random.Generator | None) -> np.ndarray:
+        """uint8 RGB frames [T, H, W, C]: a random clip (`rng`), or one of the video's test clips."""
         raise NotImplementedError
+
+    def read_clips(self, entry: Entry) -> tuple[np.ndarray, np.ndarray]:
+        """Frames of all test clips, uint8 [F, H, W, C], and which of them each clip has, int64 [clips, T]."""
+        frames = [self.read_clip(entry, clip, None) for clip in self.clips]
+        positions = np.arange(sum(map(len, frames))).reshape(len(frames), -1)
+        return np.concatenate(frames), positions
+
+    def read_at_once(self, entry: Entry, clips: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """`read_clips` for clips whose frame numbers [T] are known: every frame is read once, in one pass."""
+        wanted, positions = np.unique(np.stack(clips), return_inverse=True)
+        return self.frames_of(entry, wanted), positions.reshape(len(clips), -1)
 
     def info(self, entry: Entry) -> VideoInfo:
         """The entry's frames, rate and size.
@@ -102,55 +116,95 @@ class VideoDataset(torch.utils.data.Dataset):
         self.frames_of(entry, np.zeros(1, np.int64))
 
     def __len__(self) -> int:
-        return self.num_videos * self.num_clips * self.num_crops
+        return self.num_videos
 
     def __getitem__(self, key: int | tuple[int, int]) -> list[Sample]:
-        epoch, index = key if isinstance(key, tuple) else (0, key)
-        video, view = divmod(index, self.num_clips * self.num_crops)
-        rng = np.random.default_rng((self.seed, epoch, index))
-        clip, crop = split_view(view, self.num_crops)
-        unread: list[Unread] = []
+        epoch, video = key if isinstance(key, tuple) else (0, key)
+        rng = np.random.default_rng((self.seed, epoch, video))
         if self.split == "train":
-            video, frames = self.readable_clip(video, rng, unread)
-        else:
+            return self.training_copies(video, rng)
+        if self.is_random:
+            return self.random_validation_view(video, rng)
+        return self.fixed_views(video)
+
+    def training_copies(self, video: int, rng: np.random.Generator) -> list[Sample]:
+        unread: list[Unread] = []
+        video, frames = self.readable_clip(video, rng, unread)
+        label = self.entries[video].label
+        clips = (self.random_view(frames, label, rng) for _ in range(self.copies))
+        return [Sample(clip, label, video, 0, True, tuple(unread)) for clip in clips]
+
+    def random_validation_view(self, video: int, rng: np.random.Generator) -> list[Sample]:
+        try:
+            frames = self.read(video, self.clips[0], rng)
+        except VideoError as error:
+            return [self.unreadable(video, 0, error)]
+        label = self.entries[video].label
+        return [Sample(self.random_view(frames, label, rng), label, video, 0, True)]
+
+    def fixed_views(self, video: int) -> list[Sample]:
+        """Every clip in every crop; what cannot be read is marked, clip by clip."""
+        try:
+            with self.reading_of(video) as entry:
+                frames, positions = self.read_clips(entry)
+            return self.crop_views(video, 0, frames, positions)
+        except VideoError as error:
+            if len(self.clips) == 1:
+                return [self.unreadable(video, view, error) for view in range(self.num_views)]
+        samples = []
+        for number, clip in enumerate(self.clips):
+            first = number * len(self.crops)
             try:
-                frames = self.read(video, clip, rng if self.is_random else None)
+                frames = self.read(video, clip, None)
+                samples += self.crop_views(video, first, frames, np.arange(len(frames))[None])
             except VideoError as error:
-                return [self.unreadable(video, view, error)]
+                samples += [self.unreadable(video, first + crop, error) for crop in range(len(self.crops))]
+        return samples
+
+    def crop_views(self, video: int, view: int, frames: np.ndarray, positions: np.ndarray) -> list[Sample]:
+        """Samples of clips, `positions` [clips, T] of frames [F, H, W, C], in all crops, numbered from `view`."""
+        frames = resize_short_side(frames, self.crop_size)
         if self.reverse_channels:
             frames = frames[..., ::-1]
+        boxes = [uniform_box(*frames.shape[1:3], crop) for crop in self.crops]
+        clips = (to_clip(cut(frames, box)[row]) for row in positions for box in boxes)
         label = self.entries[video].label
-        return [
-            Sample(self.crop(frames, crop, rng), label, video, view, True, tuple(unread)) for _ in range(self.copies)
-        ]
+        return [Sample(clip, label, video, view + number, True) for number, clip in enumerate(clips)]
 
-    def read(self, video: int, clip: int, rng: np.random.Generator | None) -> np.ndarray:
-        """`read_clip` of row `video`, noted while it lasts.
+    @contextmanager
+    def reading_of(self, video: int) -> Iterator[Entry]:
+        """Notes, as long as it lasts, that row `video` is being read.
 
         Raises:
-            VideoError: it cannot be read, or has ended a process before.
+            VideoError: the video has ended a process before.
         """
         entry = self.entries[video]
         if video in self.crashed:
             raise VideoError(entry.path, f"decoding it ended the process with {self.crashed[video]}")
         self.reading[0] = video
-        frames = self.read_clip(entry, clip, rng)
-        self.reading[0] = -1
-        return frames
+        try:
+            yield entry
+        finally:
+            self.reading[0] = -1
 
-    def dense_start(self, video_length: int, length: float, clip: int, rng: np.random.Generator | None) -> float:
-        """Where a dense clip starts: anywhere (`rng`), in the middle (val), or as clip `clip` of a test video."""
+    def read(self, video: int, clip: Clip, rng: np.random.Generator | None) -> np.ndarray:
+        """`read_clip` of row `video`."""
+        with self.reading_of(video) as entry:
+            return self.read_clip(entry, clip, rng)
+
+    def dense_start(self, video_length: int, length: float, clip: Clip, rng: np.random.Generator | None) -> float:
+        """Where a dense clip starts: anywhere (`rng`), in the middle (val), or as a test video's clip."""
         if rng is not None:
             return random_start(video_length, length, rng)
         if self.split == "val":
             return view_start(video_length, length, 0, 1, offset=True)
-        return view_start(video_length, length, clip, self.num_clips, offset=self.offset_sampling)
+        return view_start(video_length, length, *clip, offset=self.offset_sampling)
 
     def readable_clip(self, video: int, rng: np.random.Generator, unread: list[Unread]) -> tuple[int, np.ndarray]:
         """A training video and a random clip of it; one that cannot be read gives way to a random other."""
         for candidate in self.candidates(video, rng):
             try:
-                return candidate, self.read(candidate, 0, rng)
+                return candidate, self.read(candidate, self.clips[0], rng)
             except VideoError as error:
                 unread.append(Unread(candidate, str(error)))
         raise VideoError(
@@ -163,17 +217,6 @@ class VideoDataset(torch.utils.data.Dataset):
         yield video
         others = rng.choice(self.num_videos - 1, min(MAX_REPLACEMENTS, self.num_videos - 1), replace=False)
         yield from (others + (others >= video)).tolist()
-
-    def crop(self, frames: np.ndarray, crop: int, rng: np.random.Generator) -> Tensor:
-        """Frames [T, H, W, C] -> clip [C, T, size, size]: the view's crop, or a random one."""
-        height, width = frames.shape[1:3]
-        if not self.is_random:
-            return crop_clip(frames, uniform_box(height, width, crop), self.crop_size)
-        if self.area:
-            box = resized_box(height, width, self.area, self.aspect, rng)
-        else:
-            box = jittered_box(height, width, self.crop_size, self.scales, rng, inverse_uniform=self.inverse_scales)
-        return crop_clip(frames, box, self.crop_size, flip=self.flip and rng.random() < 0.5)
 
     def unreadable(self, video: int, view: int, error: VideoError) -> Sample:
         clip = torch.zeros(self.num_channels, self.num_frames, self.crop_size, self.crop_size, dtype=torch.uint8)

@@ -25,7 +25,7 @@ def build_loader(cfg, split: str, dataset: VideoDataset | None = None) -> Loader
     total = cfg.TEST.BATCH_SIZE if split == "test" else cfg.TRAIN.BATCH_SIZE
     sampler = EpochBatchSampler(
         len(dataset),
-        total // max(cfg.NUM_GPUS, 1),
+        max(total // max(cfg.NUM_GPUS, 1) // dataset.num_views, 1),  # videos; all views of one come together
         rank=get_rank(),
         world_size=get_world_size(),
         shuffle=split == "train",

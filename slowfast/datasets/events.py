@@ -9,6 +9,7 @@ import numpy as np
 from slowfast.datasets.base import VideoDataset
 from slowfast.datasets.lists import Entry, ListError
 from slowfast.datasets.registry import DATASET_REGISTRY
+from slowfast.datasets.sampling import Clip
 from slowfast.datasets.video_index import VideoError, VideoInfo
 
 # Registered name -> module and class in spikingjelly.datasets.
@@ -68,7 +69,7 @@ class EventFrames(VideoDataset):
             raise ListError(f"No recording for {self.split} in {root}.")
         return entries
 
-    def read_clip(self, entry: Entry, clip: int, rng: np.random.Generator | None) -> np.ndarray:
+    def read_clip(self, entry: Entry, clip: Clip, rng: np.random.Generator | None) -> np.ndarray:
         try:
             with np.load(entry.path) as content:
                 counts = content["frames"]  # [T, 2, H, W]
@@ -79,10 +80,10 @@ class EventFrames(VideoDataset):
         return np.minimum(counts, 255).astype(np.uint8).transpose(0, 2, 3, 1)
 
     def info(self, entry: Entry) -> VideoInfo:
-        return VideoInfo(self.num_frames, None, *self.read_clip(entry, 0, None).shape[1:3])
+        return VideoInfo(self.num_frames, None, *self.read_clip(entry, self.clips[0], None).shape[1:3])
 
     def frames_of(self, entry: Entry, indices: np.ndarray) -> np.ndarray:
-        return self.read_clip(entry, 0, None)[indices]
+        return self.read_clip(entry, self.clips[0], None)[indices]
 
 
 def natural(path: Path) -> list[tuple[int, str]]:

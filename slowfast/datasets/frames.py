@@ -9,7 +9,7 @@ from slowfast.datasets.decoder import VideoError
 from slowfast.datasets.images import read_image
 from slowfast.datasets.lists import Entry, read_frame_list
 from slowfast.datasets.registry import DATASET_REGISTRY
-from slowfast.datasets.sampling import clip_length, dense_indices, segment_indices_random, segment_indices_view
+from slowfast.datasets.sampling import Clip, clip_length, dense_indices, segment_indices_random, segment_indices_view
 from slowfast.datasets.video_index import VideoInfo
 
 
@@ -33,12 +33,15 @@ class FrameFolders(VideoDataset):
     def read_entries(self, cfg) -> list[Entry]:
         return read_frame_list(self.list_path, prefix=cfg.DATA.PATH_PREFIX, num_classes=cfg.MODEL.NUM_CLASSES)
 
-    def indices(self, length: int, clip: int, rng: np.random.Generator | None) -> np.ndarray:
-        """Frame numbers from 0, of a random clip or of number `clip`."""
+    def indices(self, length: int, clip: Clip, rng: np.random.Generator | None) -> np.ndarray:
+        """Frame numbers from 0, of a random clip (`rng`) or of a test clip."""
         raise NotImplementedError
 
-    def read_clip(self, entry: Entry, clip: int, rng: np.random.Generator | None) -> np.ndarray:
+    def read_clip(self, entry: Entry, clip: Clip, rng: np.random.Generator | None) -> np.ndarray:
         return self.frames_of(entry, self.indices(entry.num_frames, clip, rng))
+
+    def read_clips(self, entry: Entry) -> tuple[np.ndarray, np.ndarray]:
+        return self.read_at_once(entry, [self.indices(entry.num_frames, clip, None) for clip in self.clips])
 
     def info(self, entry: Entry) -> VideoInfo:
         return VideoInfo(entry.num_frames, None, *self.read_image(entry, 0).shape[:2])
@@ -73,17 +76,17 @@ class SomethingSomething(FrameFolders):
 
     split_names = ("train", "validation", "validation")
 
-    def indices(self, length: int, clip: int, rng: np.random.Generator | None) -> np.ndarray:
+    def indices(self, length: int, clip: Clip, rng: np.random.Generator | None) -> np.ndarray:
         if rng is not None:
             return segment_indices_random(length, self.num_frames, rng)
-        return segment_indices_view(length, self.num_frames, clip, self.num_clips)
+        return segment_indices_view(length, self.num_frames, *clip)
 
 
 @DATASET_REGISTRY.register(name="hmdb")
 class HMDBFrames(FrameFolders):
     """Dense clips, as of video files, counted in frames."""
 
-    def indices(self, length: int, clip: int, rng: np.random.Generator | None) -> np.ndarray:
+    def indices(self, length: int, clip: Clip, rng: np.random.Generator | None) -> np.ndarray:
         span = clip_length(self.num_frames, self.sampling_rate)
         start = self.dense_start(length, span, clip, rng)
         return dense_indices(start, span, self.num_frames, length)

@@ -9,6 +9,7 @@ from slowfast.datasets.base import Sample, VideoDataset
 from slowfast.datasets.images import read_image
 from slowfast.datasets.lists import Entry, ListError
 from slowfast.datasets.registry import DATASET_REGISTRY
+from slowfast.datasets.sampling import Clip
 from slowfast.datasets.video_index import VideoInfo
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
@@ -41,7 +42,7 @@ class ImageFolders(VideoDataset):
             raise ListError(f"There is no image ({', '.join(IMAGE_SUFFIXES)}) in the folders of {root}.")
         return [Entry(path, label, None, number) for number, (path, label) in enumerate(images, 1)]
 
-    def read_clip(self, entry: Entry, clip: int, rng: np.random.Generator | None) -> np.ndarray:
+    def read_clip(self, entry: Entry, clip: Clip, rng: np.random.Generator | None) -> np.ndarray:
         return self.frames_of(entry, np.zeros(1, np.int64))
 
     def __getitem__(self, key: int | tuple[int, int]) -> list[Sample]:
@@ -50,7 +51,7 @@ class ImageFolders(VideoDataset):
         return [sample._replace(clip=sample.clip[:, :1].expand(-1, self.num_frames, -1, -1)) for sample in samples]
 
     def info(self, entry: Entry) -> VideoInfo:
-        return VideoInfo(1, None, *self.read_clip(entry, 0, None).shape[1:3])
+        return VideoInfo(1, None, *self.read_clip(entry, self.clips[0], None).shape[1:3])
 
     def frames_of(self, entry: Entry, indices: np.ndarray) -> np.ndarray:
         folder, name = os.path.split(entry.path)

@@ -4,7 +4,7 @@ import numpy as np
 
 from slowfast.datasets.kinetics import Kinetics
 from slowfast.datasets.registry import DATASET_REGISTRY
-from slowfast.datasets.sampling import segment_indices_random, segment_indices_view
+from slowfast.datasets.sampling import Clip, segment_indices_random, segment_indices_view
 from slowfast.datasets.video_index import VideoInfo
 
 
@@ -12,7 +12,7 @@ from slowfast.datasets.video_index import VideoInfo
 class KineticsSparse(Kinetics):
     """Kinetics' lists; random frames of the segments in training, test views lie between."""
 
-    def indices(self, info: VideoInfo, clip: int, rng: np.random.Generator | None) -> np.ndarray:
+    def indices(self, info: VideoInfo, clip: Clip, rng: np.random.Generator | None) -> np.ndarray:
         if rng is not None:
             return segment_indices_random(info.num_frames, self.num_frames, rng)
-        return segment_indices_view(info.num_frames, self.num_frames, clip, self.num_clips)
+        return segment_indices_view(info.num_frames, self.num_frames, *clip)

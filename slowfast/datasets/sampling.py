@@ -3,7 +3,24 @@
 `start`s and positions are real frame numbers; `indices` are int64 arrays [T] within the video.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+
+SWEEP = (1, 3, 5, 7, 10)  # numbers of test clips that TEST.NUM_ENSEMBLE_VIEWS -1 compares
+
+
+class Clip(NamedTuple):
+    """Test clip `number` of the `count` that are spread over a video."""
+
+    number: int
+    count: int
+
+
+def clips_of_views(num_ensemble_views: int) -> list[Clip]:
+    """The clips of a test video for TEST.NUM_ENSEMBLE_VIEWS; those of all SWEEP in a row for -1."""
+    counts = SWEEP if num_ensemble_views == -1 else (num_ensemble_views,)
+    return [Clip(number, count) for count in counts for number in range(count)]
 
 
 def clip_length(num_frames: int, sampling_rate: int, fps: float | None = None, target_fps: float = 30.0) -> float:
@@ -51,8 +68,3 @@ def segment_indices_view(video_length: int, num_frames: int, clip: int, num_clip
     segment = (video_length - 1) / num_frames
     starts = np.round(segment * np.arange(num_frames)).astype(np.int64)
     return starts + int(segment / (num_clips + 1) * (clip + 1))
-
-
-def split_view(view: int, num_crops: int) -> tuple[int, int]:
-    """View number -> (clip along time, crop: 0 left or top, 1 centre, 2 right or bottom)."""
-    return view // num_crops, view % num_crops if num_crops > 1 else 1

@@ -61,21 +61,58 @@ def resized_box(
     return Box((height - box_height) // 2, (width - box_width) // 2, box_height, box_width)
 
 
+def multi_scale_box(height: int, width: int, scales: list[float], rng: np.random.Generator) -> Box:
+    """A box with sides of shares `scales` of the short side at one of 13 places (Wang et al. 2016, TSN).
+
+    Height and width take the same or neighbouring scales; the places are the centre, the corners, the middles of the
+    sides and the centres of the four quarters of the range.
+    """
+    count = len(scales)
+    pairs = [(i, j) for i in range(count) for j in range(count) if abs(i - j) <= 1]
+    box_height, box_width = (round(scales[i] * min(height, width)) for i in pairs[rng.integers(len(pairs))])
+    places = [(i, j) for i in (0, 2, 4) for j in (0, 2, 4)] + [(i, j) for i in (1, 3) for j in (1, 3)]
+    row, column = places[rng.integers(len(places))]
+    return Box(row * (height - box_height) // 4, column * (width - box_width) // 4, box_height, box_width)
+
+
+def moving_boxes(first: Box, last: Box, num_frames: int) -> list[Box]:
+    """A box for each frame on the way from one to the other, in whole pixels."""
+    return [Box(*sides) for sides in np.linspace(first, last, num_frames).astype(int).tolist()]
+
+
 def uniform_box(height: int, width: int, crop: int) -> Box:
     """The largest square at one end of the long side (0: left or top), its centre (1), or the other end (2)."""
     side = min(height, width)
     return Box((height - side) * crop // 2, (width - side) * crop // 2, side, side)
 
 
-def crop_clip(frames: np.ndarray, box: Box, size: int, *, flip: bool = False) -> Tensor:
-    """uint8 frames [T, H, W, C] -> uint8 clip [C, T, size, size]: the box resized (bilinear, antialiased)."""
-    pixels = frames[:, box.top : box.top + box.height, box.left : box.left + box.width]
-    clip = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)  # channels last in memory
-    if (box.height, box.width) != (size, size):
-        clip = F.interpolate(clip, (size, size), mode="bilinear", antialias=True)
-    if flip:
-        clip = clip.flip(-1)
-    return clip.permute(1, 0, 2, 3).contiguous()
+def whole(frames: np.ndarray) -> Box:
+    return Box(0, 0, *frames.shape[1:3])
+
+
+def cut(frames: np.ndarray, box: Box) -> np.ndarray:
+    """The box of frames [T, H, W, C], a view."""
+    return frames[:, box.top : box.top + box.height, box.left : box.left + box.width]
+
+
+def resize(frames: np.ndarray, height: int, width: int) -> np.ndarray:
+    """uint8 frames [T, H, W, C] in another size (bilinear, antialiased)."""
+    if frames.shape[1:3] == (height, width):
+        return frames
+    pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)  # channels last in memory
+    return F.interpolate(pixels, (height, width), mode="bilinear", antialias=True).permute(0, 2, 3, 1).numpy()
+
+
+def resize_short_side(frames: np.ndarray, side: int) -> np.ndarray:
+    """uint8 frames [T, H, W, C] with the short side at `side`."""
+    height, width = frames.shape[1:3]
+    short = min(height, width)
+    return resize(frames, round(height * side / short), round(width * side / short))
+
+
+def to_clip(frames: np.ndarray) -> Tensor:
+    """uint8 frames [T, H, W, C] -> clip [C, T, H, W] in memory of its own."""
+    return torch.from_numpy(np.array(frames.transpose(3, 0, 1, 2), order="C"))
 
 
 def normalize(clips: Tensor, mean: list[float], std: list[float]) -> Tensor:

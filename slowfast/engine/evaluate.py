@@ -17,17 +17,19 @@ def score_views(
     loader,
     device: torch.device,
     *,
-    num_views: int,
+    step_views: int,
     title: str,
     step_stats: Callable[[int, int, StepTimer, dict[str, float]], dict],
     every_step: bool = False,
 ) -> Scores:
-    """Raw logits of `num_views` views of every video of `loader`'s data set, gathered over all ranks.
+    """Raw logits of every view of every video of `loader`'s data set, gathered over all ranks.
+
+    The model sees at most `step_views` views at once, however many a video has.
 
     `step_stats(step, steps, timer, errors)` makes the json_stats of a step from the errors so far, in percent of
     views; it is asked every LOG_PERIOD steps, or every step.
     """
-    scores = ViewScores(loader.dataset.num_videos, num_views, cfg.MODEL.NUM_CLASSES)
+    scores = ViewScores(loader.dataset.num_videos, loader.dataset.num_views, cfg.MODEL.NUM_CLASSES)
     progress = Progress(title, len(loader), cfg.LOG_PERIOD)
     timer = StepTimer()
     bad_videos = BadVideos(loader.dataset)
@@ -38,7 +40,8 @@ def score_views(
         for step, batch in enumerate(prefetch(loader, device)):
             timer.data_ready()
             bad_videos.add(batch.unread)
-            logits = model(normalize(batch.clips.to(device, non_blocking=True), cfg.DATA.MEAN, cfg.DATA.STD))
+            parts = batch.clips.to(device, non_blocking=True).split(step_views)
+            logits = torch.cat([model(normalize(clips, cfg.DATA.MEAN, cfg.DATA.STD)) for clips in parts])
             scores.add(logits, batch)
             timer.step_done()
             errors = topk_errors(logits.cpu(), batch.labels)

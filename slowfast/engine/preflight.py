@@ -77,9 +77,7 @@ def check_batches(cfg, num_videos: int) -> None:
 
 def check_views(cfg, model: nn.Module, split: str, dataset) -> None:
     """Loads one video in every view of the split and runs the model on them as the split will."""
-    num_views = len(dataset) // dataset.num_videos
-    samples = [sample for view in range(num_views) for sample in dataset[view]]
-    batch = collate([samples])
+    batch = collate([dataset[0]])
     logger.info("%s clips [B, C, T, H, W]: %s uint8", split, list(batch.clips.shape))
     model.eval()
     with torch.inference_mode():

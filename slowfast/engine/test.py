@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from slowfast.datasets import build_loader
+from slowfast.datasets.sampling import SWEEP
 from slowfast.engine.evaluate import score_views
 from slowfast.engine.weights import test_weights
 from slowfast.evaluation.complexity import count_flops, count_parameters
@@ -22,21 +23,24 @@ from slowfast.visualization import TensorboardWriter, save_confusion_matrix
 
 
 def test(cfg, device: torch.device, class_names: list[str], train_seconds: float | None = None) -> None:
-    """Scores TEST.NUM_ENSEMBLE_VIEWS clips x TEST.NUM_SPATIAL_CROPS crops of every test video and reports."""
+    """Scores TEST.NUM_ENSEMBLE_VIEWS clips x TEST.NUM_SPATIAL_CROPS crops of every test video and reports.
+
+    With -1 clips, those of every number in SWEEP come from one decoding of each video and one pass of the model.
+    """
     writer = TensorboardWriter(cfg)
     model = build_model(cfg).to(device)
     weights = test_weights(cfg)
     logger.info("Testing %s", load_weights(model, weights, new_head=False))
     loader = build_loader(cfg, "test")
-    clips, crops = cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.NUM_SPATIAL_CROPS
+    clips, crops = len(loader.dataset.clips), len(loader.dataset.crops)
     started = time.perf_counter()
     with record_firing_rates(model) as rates:
-        scores = score_views(
+        all_scores = score_views(
             cfg,
             model,
             loader,
             device,
-            num_views=clips * crops,
+            step_views=cfg.TEST.BATCH_SIZE // max(cfg.NUM_GPUS, 1),
             title=f"test {clips} clips x {crops} crops",
             step_stats=test_iter_stats,
             every_step=True,
@@ -45,15 +49,21 @@ def test(cfg, device: torch.device, class_names: list[str], train_seconds: float
     spikes = merge_totals(gather_objects(rates.totals()))
     if not is_master():
         return
-    accuracy = scores.accuracy(cfg.DATA.ENSEMBLE_METHOD)
-    log_json_stats(
-        {
-            "split": "test_final",
-            "top1_acc": f"{accuracy['top1_acc']:.2f}",
-            "top5_acc": f"{accuracy['top5_acc']:.2f}",
-        }
-    )
-    predictions = write_predictions(cfg, scores)
+    predictions, first = [], 0
+    counts = SWEEP if cfg.TEST.NUM_ENSEMBLE_VIEWS == -1 else (clips,)
+    for clips in counts:  # the report is of the last
+        scores = all_scores.part(first, first + clips * crops)
+        first += clips * crops
+        accuracy = scores.accuracy(cfg.DATA.ENSEMBLE_METHOD)
+        log_json_stats(
+            {
+                "split": "test_final",
+                "top1_acc": f"{accuracy['top1_acc']:.2f}",
+                "top5_acc": f"{accuracy['top5_acc']:.2f}",
+                **({"num_ensemble_views": clips} if len(counts) > 1 else {}),
+            }
+        )
+        predictions += write_predictions(cfg, scores, clips)
     readable = scores.readable(cfg.DATA.ENSEMBLE_METHOD)
     writer.add_evaluation("Test", *readable, class_names, 0)
     writer.close()
@@ -78,9 +88,9 @@ def test(cfg, device: torch.device, class_names: list[str], train_seconds: float
     )
 
 
-def write_predictions(cfg, scores: Scores) -> list[Path]:
-    """The predictions files; returns their paths."""
-    name = f"{cfg.DATA.NUM_FRAMES}x{cfg.DATA.TEST_CROP_SIZE}x{cfg.TEST.NUM_ENSEMBLE_VIEWS}x{cfg.TEST.NUM_SPATIAL_CROPS}"
+def write_predictions(cfg, scores: Scores, clips: int) -> list[Path]:
+    """The predictions files of an ensemble of `clips` clips; returns their paths."""
+    name = f"{cfg.DATA.NUM_FRAMES}x{cfg.DATA.TEST_CROP_SIZE}x{clips}x{cfg.TEST.NUM_SPATIAL_CROPS}"
     path = Path(cfg.OUTPUT_DIR) / f"{name}.pkl"
     written = save_predictions(path, scores, cfg.DATA.ENSEMBLE_METHOD)
     if cfg.TEST.SAVE_RESULTS_PATH:

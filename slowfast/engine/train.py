@@ -216,7 +216,7 @@ class Trainer:
             self.model,
             loader,
             self.device,
-            num_views=1,
+            step_views=self.cfg.TRAIN.BATCH_SIZE,
             title=f"val {epoch + 1}/{max_epoch}",
             step_stats=partial(val_iter_stats, epoch, max_epoch),
         )

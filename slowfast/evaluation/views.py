@@ -23,6 +23,10 @@ class Scores:
     valid: np.ndarray
     labels: np.ndarray
 
+    def part(self, first: int, last: int) -> "Scores":
+        """The views from `first` to before `last` of every video."""
+        return Scores(self.logits[:, first:last], self.valid[:, first:last], self.labels)
+
     def ensemble(self, method: str = "sum") -> np.ndarray:
         """One row of scores a video, float32 [V, K]: sum or maximum of its readable views' raw logits."""
         fill = 0.0 if method == "sum" else -np.inf

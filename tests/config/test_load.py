@@ -186,7 +186,7 @@ def test_a_run_repeats_from_the_config_it_wrote(tmp_path):
 
 
 def test_the_written_config_repeats_the_messages_of_typed_keys_only(tmp_path):
-    cfg = load_config(None, ["OUTPUT_DIR", str(tmp_path), "AUG.AA_TYPE", "rand-m7"])
+    cfg = load_config(None, ["OUTPUT_DIR", str(tmp_path), "AUG.RE_SPLIT", "True"])
     again = load_config(write_config(cfg))
     assert again == cfg
     assert again.messages == cfg.messages
@@ -209,11 +209,11 @@ def test_the_diff_shows_what_was_changed_and_nothing_else():
 
 
 def test_keys_without_effect_are_said_once_and_only_if_typed(write):
-    file = write("a.yaml", yaml.dump({"AUG": {"RE_SPLIT": False, "AA_TYPE": "rand-m7"}, "MVIT": {"DEPTH": 3}}))
+    file = write("a.yaml", yaml.dump({"AUG": {"RE_SPLIT": False, "MASK_RATIO": 0.5}, "MVIT": {"DEPTH": 3}}))
     messages = load_config(file, ["AUG.RE_SPLIT", "True"]).messages
     assert messages == [
         "accepted, has no effect (upstream never reads them either): AUG.RE_SPLIT",
-        "accepted, has no effect (they belong to parts not built): AUG.AA_TYPE, MVIT.DEPTH",
+        "accepted, has no effect (they belong to parts not built): AUG.MASK_RATIO, MVIT.DEPTH",
     ]
     assert load_config(None).messages == []
 

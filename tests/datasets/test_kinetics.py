@@ -1,3 +1,6 @@
+import json
+
+import av
 import numpy as np
 import pytest
 import torch
@@ -102,8 +105,8 @@ def test_validation_with_a_random_view_changes_with_the_epoch(videos, data_cfg):
 
 def test_views_of_a_video_come_in_a_row_as_clips_times_crops(videos, data_cfg, tmp_path):
     dataset = build_dataset(data_cfg("DATA.TEST_CROP_SIZE", 48), "test")
-    assert len(dataset) == NUM_VIDEOS * 6
-    samples = [dataset[6 + view][0] for view in range(6)]  # of the second video, 48 x 64
+    assert len(dataset) == NUM_VIDEOS
+    samples = dataset[1]  # 48 x 64
     assert [(sample.video, sample.view, sample.label) for sample in samples] == [(1, view, 1) for view in range(6)]
     for view, sample in enumerate(samples):
         start = 4.5 * (view // 3)  # slack 9 of 2 clips
@@ -118,8 +121,8 @@ def test_one_spatial_crop_is_the_centre_whatever_the_jitter_scales(videos, data_
     three = build_dataset(data_cfg("TEST.NUM_ENSEMBLE_VIEWS", 1), "test")
     options = ("TEST.NUM_ENSEMBLE_VIEWS", 1, "TEST.NUM_SPATIAL_CROPS", 1, "DATA.TRAIN_JITTER_SCALES", scales)
     one = build_dataset(data_cfg(*options), "test")
-    assert len(one) == NUM_VIDEOS
-    assert torch.equal(one[1][0].clip, three[1 * 3 + 1][0].clip)
+    (sample,) = one[1]
+    assert torch.equal(sample.clip, three[1][1].clip)
 
 
 def test_the_pyav_rule_counts_seconds_and_the_decord_rule_frames(videos, data_cfg):
@@ -166,14 +169,98 @@ def test_training_finds_the_only_video_that_can_be_read_and_gives_up_without_any
 def test_a_broken_evaluation_video_keeps_its_place_and_is_marked(videos, data_cfg, tmp_path, split):
     (tmp_path / "video 2.mp4").unlink()
     dataset = build_dataset(data_cfg(), split)
-    views = len(dataset) // NUM_VIDEOS
-    (sample,) = dataset[2 * views + views - 1]
-    assert sample[1:5] == (2, 2, views - 1, False)
-    assert sample.clip.shape == (3, 4, 32, 32)
-    assert not sample.clip.any()
-    ((row, error),) = sample.unread
-    assert row == 2
-    assert "No such file" in error
+    samples = dataset[2]
+    assert [sample[1:5] for sample in samples] == [(2, 2, view, False) for view in range(dataset.num_views)]
+    for sample in samples:
+        assert sample.clip.shape == (3, 4, 32, 32)
+        assert not sample.clip.any()
+        ((row, error),) = sample.unread
+        assert row == 2
+        assert "No such file" in error
+
+
+def test_of_a_damaged_test_video_the_clips_before_the_damage_count(videos, data_cfg, tmp_path, monkeypatch):
+    dataset = build_dataset(data_cfg(), "test")
+    whole = dataset[0]
+    frames_of = dataset.frames_of
+
+    def damaged(entry, indices):
+        if indices.max() > 12:
+            raise VideoError(entry.path, "damaged", 13)
+        return frames_of(entry, indices)
+
+    monkeypatch.setattr(dataset, "frames_of", damaged)
+    samples = dataset[0]  # 20 frames, clips of 12 from 0 and from 4
+    assert [sample.valid for sample in samples] == [True] * 3 + [False] * 3
+    assert [sample.view for sample in samples] == list(range(6))
+    assert all(torch.equal(whole[view].clip, samples[view].clip) for view in range(3))
+
+
+@pytest.mark.parametrize("name", ["kinetics", "kinetics_sparse"])
+def test_a_video_is_decoded_once_for_all_its_views_and_copies(videos, data_cfg, monkeypatch, name):
+    decodes = []
+    open_file = av.open
+
+    def counted(file, *args, **kwargs):
+        container = open_file(file, *args, **kwargs)
+        decodes.append(str(file))
+        return container
+
+    options = ("TRAIN.DATASET", name, "TEST.DATASET", name, "TEST.NUM_ENSEMBLE_VIEWS", 5, "AUG.NUM_SAMPLE", 3)
+    train, test = (build_dataset(data_cfg(*options), split) for split in ("train", "test"))
+    for dataset in (train, test):
+        dataset.info(dataset.entries[0])  # a file's index is read once and kept
+    monkeypatch.setattr(av, "open", counted)
+    assert len(train[0]) == 3
+    assert len(decodes) == 1
+    assert len(test[0]) == 15
+    assert len(decodes) == 2
+
+
+@pytest.mark.parametrize("offset", [False, True])
+@pytest.mark.parametrize("name", ["kinetics", "kinetics_sparse"])
+def test_a_sweep_has_the_very_views_of_each_number_of_clips(videos, data_cfg, name, offset):
+    options = ("TRAIN.DATASET", name, "TEST.DATASET", name, "DATA.USE_OFFSET_SAMPLING", offset)
+    sweep = build_dataset(data_cfg(*options, "TEST.NUM_ENSEMBLE_VIEWS", -1), "test")[4]
+    assert [sample.view for sample in sweep] == list(range(26 * 3))
+    first = 0
+    for count in (1, 3, 5, 7, 10):
+        views = build_dataset(data_cfg(*options, "TEST.NUM_ENSEMBLE_VIEWS", count), "test")[4]
+        for view, sample in enumerate(views):
+            assert torch.equal(sweep[first + view].clip, sample.clip)
+        first += len(views)
+
+
+def test_test_batches_are_whole_videos_of_about_the_size_asked_for(videos, data_cfg):
+    sizes = {}
+    for size in (4, 6, 13):
+        batches = list(build_loader(data_cfg("TEST.BATCH_SIZE", size), "test"))
+        sizes[size] = [len(batch.labels) for batch in batches]
+        assert [*torch.cat([batch.video for batch in batches])] == [row for row in range(NUM_VIDEOS) for _ in range(6)]
+    assert sizes == {4: [6] * 5, 6: [6] * 5, 13: [12, 12, 6]}
+
+
+def test_classes_named_left_or_right_are_never_mirrored(videos, data_cfg, tmp_path):
+    names = {"turning left": 0, "bright thing": 1, "Right to left": 2, "upright": 3, "moving": 4}
+    (tmp_path / "classes.json").write_text(json.dumps(names))
+    options = ("DATA.TRAIN_JITTER_SCALES", [32, 32], "DATA.SAMPLING_RATE", 100)
+    dataset = build_dataset(data_cfg(*options), "train")
+    plain = build_dataset(data_cfg(*options, "DATA.RANDOM_FLIP", False), "train")
+    for row in range(NUM_VIDEOS):
+        seen = [torch.equal(dataset[(epoch, row)][0].clip, plain[(epoch, row)][0].clip) for epoch in range(12)]
+        assert all(seen) == (row in (0, 2))
+
+
+def test_the_frame_rate_jitter_shortens_training_clips(videos, data_cfg):
+    options = ("DATA.DECODING_BACKEND", "pyav", "DATA.TARGET_FPS", 25, "DATA.TRAIN_JITTER_FPS", 25.0)
+    spans = {}
+    for split in ("train", "val"):
+        dataset = build_dataset(data_cfg(*options), split)
+        info = dataset.info(dataset.entries[4])
+        drawn = [dataset.indices(info, dataset.clips[0], np.random.default_rng(seed)) for seed in range(50)]
+        spans[split] = {int(indices[-1] - indices[0]) for indices in drawn}
+    assert {11, 12} >= spans["val"]
+    assert min(spans["train"]) < 7 < 10 < max(spans["train"])
 
 
 def test_collate_flattens_the_copies_of_several_videos(videos, data_cfg):

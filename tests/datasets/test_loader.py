@@ -32,15 +32,15 @@ def videos(tmp_path, write_video):
 
 def die_in(monkeypatch, name, how):
     """Reading a video of this name ends the loader process that does it."""
-    read_clip = Kinetics.read_clip
+    frames_of = Kinetics.frames_of
 
     def read(self, entry, *args):
         if entry.path.endswith(name) and os.getpid() != parent:
             os.kill(os.getpid(), how)
-        return read_clip(self, entry, *args)
+        return frames_of(self, entry, *args)
 
     parent = os.getpid()
-    monkeypatch.setattr(Kinetics, "read_clip", read)
+    monkeypatch.setattr(Kinetics, "frames_of", read)
 
 
 @pytest.mark.parametrize("separator", [" ", ",", "\t"])
@@ -86,7 +86,7 @@ def test_a_mistake_of_ours_is_no_death(videos, data_cfg, monkeypatch):
     def read(*args):
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr(Kinetics, "read_clip", read)
+    monkeypatch.setattr(Kinetics, "frames_of", read)
     with pytest.raises(RuntimeError, match="a mistake of ours"):
         list(build_loader(data_cfg(), "val"))
 

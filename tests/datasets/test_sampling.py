@@ -76,6 +76,8 @@ def test_segments_of_any_video_stay_within_it():
             assert max(map(np.max, drawn)) < length
 
 
-def test_views_are_clips_times_crops_and_one_crop_is_the_centre():
-    assert [sampling.split_view(view, 3) for view in range(6)] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
-    assert [sampling.split_view(view, 1) for view in range(3)] == [(0, 1), (1, 1), (2, 1)]
+def test_a_sweep_has_the_clips_of_every_number_of_views_in_a_row():
+    assert sampling.clips_of_views(3) == [(0, 3), (1, 3), (2, 3)]
+    clips = sampling.clips_of_views(-1)
+    assert [clip.count for clip in clips] == [1] + [3] * 3 + [5] * 5 + [7] * 7 + [10] * 10
+    assert [clip.number for clip in clips] == [number for count in (1, 3, 5, 7, 10) for number in range(count)]

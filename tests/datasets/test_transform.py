@@ -2,7 +2,19 @@ import numpy as np
 import pytest
 import torch
 
-from slowfast.datasets.transform import Box, crop_clip, jittered_box, normalize, resized_box, uniform_box
+from slowfast.datasets.transform import (
+    Box,
+    cut,
+    jittered_box,
+    moving_boxes,
+    multi_scale_box,
+    normalize,
+    resize,
+    resize_short_side,
+    resized_box,
+    to_clip,
+    uniform_box,
+)
 
 
 @pytest.fixture
@@ -78,30 +90,49 @@ def test_uniform_crops_are_the_two_ends_and_the_middle_of_the_long_side(height, 
     assert [uniform_box(height, width, crop) for crop in range(3)] == [Box(*origin, side, side) for origin in origins]
 
 
-def test_a_crop_of_the_size_wanted_is_the_pixels_themselves(rng):
-    frames = rng.integers(0, 255, (3, 20, 30, 3), np.uint8)
-    clip = crop_clip(frames, Box(2, 5, 16, 16), 16)
+def test_a_multi_scale_box_has_sides_of_neighbouring_scales_at_one_of_13_places(rng):
+    boxes = [multi_scale_box(256, 340, [1, 0.875, 0.75, 0.66], rng) for _ in range(4000)]
+    sides = [256, 224, 192, 169]
+    shapes = [(box.height, box.width) for box in boxes]
+    pairs = {(sides[i], sides[j]) for i in range(4) for j in range(4) if abs(i - j) <= 1}
+    assert set(shapes) == pairs
+    assert all(320 < shapes.count(pair) < 480 for pair in pairs)  # a tenth each
+    small = {(box.top, box.left) for box in boxes if box.height == box.width == 192}
+    assert len(small) == 13
+    assert {(0, 0), (0, 148), (64, 0), (64, 148), (32, 74), (16, 37), (48, 111)} <= small
+    assert {multi_scale_box(40, 90, [1], rng)[2:] for _ in range(9)} == {(40, 40)}
+
+
+def test_a_moving_box_goes_evenly_from_one_to_the_other():
+    boxes = moving_boxes(Box(0, 8, 10, 20), Box(6, 2, 13, 5), 4)
+    assert boxes == [(0, 8, 10, 20), (2, 6, 11, 15), (4, 4, 12, 10), (6, 2, 13, 5)]
+
+
+def test_a_clip_has_its_own_memory_and_takes_mirrored_frames(rng):
+    frames = rng.integers(0, 255, (3, 20, 30, 1), np.uint8)
+    clip = to_clip(frames)
     assert clip.dtype == torch.uint8
     assert clip.is_contiguous()
-    assert np.array_equal(clip, frames[:, 2:18, 5:21].transpose(3, 0, 1, 2))
-    assert torch.equal(crop_clip(frames, Box(2, 5, 16, 16), 16, flip=True), clip.flip(-1))
+    clip.zero_()
+    assert frames.any()
+    assert torch.equal(to_clip(frames[:, :, ::-1]), to_clip(frames).flip(-1))
+
+
+def test_the_short_side_decides_the_size_and_the_right_size_is_left_alone(rng):
+    frames = rng.integers(0, 255, (2, 24, 31, 3), np.uint8)
+    assert resize_short_side(frames, 16).shape == (2, 16, 21, 3)
+    assert resize_short_side(frames.transpose(0, 2, 1, 3), 48).shape == (2, 62, 48, 3)
+    assert resize_short_side(frames, 24) is frames
 
 
 def test_resizing_keeps_frames_apart_and_averages_when_it_shrinks(rng):
     frames = rng.integers(0, 255, (2, 64, 64, 3), np.uint8)
     frames[1] = 80
-    clip = crop_clip(frames, Box(0, 0, 64, 64), 8)
-    assert clip.shape == (3, 2, 8, 8)
-    assert (clip[:, 1] == 80).all()
+    small = resize(cut(frames, Box(0, 0, 64, 64)), 8, 8)
+    assert small.shape == (2, 8, 8, 3)
+    assert (small[1] == 80).all()
     # Antialiased: noise of standard deviation 73 becomes its mean, which picking pixels would not do.
-    assert clip[:, 0].float().std() < 20
-
-
-def test_a_clip_with_negative_strides_is_cropped_as_well(rng):
-    frames = rng.integers(0, 255, (2, 20, 20, 3), np.uint8)
-    assert torch.equal(
-        crop_clip(frames[..., ::-1], Box(0, 0, 20, 20), 10), crop_clip(frames, Box(0, 0, 20, 20), 10).flip(0)
-    )
+    assert small[0].std() < 20
 
 
 def test_normalize_subtracts_the_mean_and_divides_by_std_per_channel():

@@ -1,0 +1,57 @@
+"""Random erasing (Zhong et al. 2020) of clips: boxes that are the same in all frames."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slowfast.datasets.transform import Box
+
+AREA = (0.02, 1 / 3)  # share of the frame that all boxes of a clip take
+ASPECT = (0.3, 1 / 0.3)
+MODES = ("pixel", "rand", "const")
+
+
+class RandomErasing:
+    """With probability `prob`, 1 to `max_count` boxes of a clip get noise N(0, 1) in every pixel (`pixel`), one such
+    colour (`rand`) or 0 (`const`).
+
+    The numbers are those of normalised clips, here put back to pixels: 255 (mean + std z), cut at black and white.
+    """
+
+    def __init__(self, *, prob: float, mode: str, max_count: int, mean: list[float], std: list[float]):
+        self.prob, self.mode, self.max_count = prob, mode, max_count
+        self.mean, self.std = (255 * np.array(values, np.float32)[:, None, None, None] for values in (mean, std))
+
+    def __call__(self, clip: Tensor, rng: np.random.Generator) -> None:
+        """Erases in a uint8 clip [C, T, H, W], in place."""
+        if rng.random() >= self.prob:
+            return
+        count = rng.integers(1, self.max_count, endpoint=True)
+        for _ in range(count):
+            box = erased_box(*clip.shape[2:], count, rng)
+            if box:
+                part = clip[:, :, box.top : box.top + box.height, box.left : box.left + box.width]
+                part.copy_(self.content(tuple(part.shape), rng))
+
+    def content(self, shape: tuple[int, int, int, int], rng: np.random.Generator) -> Tensor:
+        if self.mode == "pixel":
+            noise = rng.standard_normal(shape, np.float32)
+        elif self.mode == "rand":
+            noise = rng.standard_normal((shape[0], 1, 1, 1), np.float32)
+        else:
+            noise = 0.0
+        return torch.from_numpy(np.clip(self.mean + self.std * noise + 0.5, 0, 255).astype(np.uint8))
+
+
+def erased_box(height: int, width: int, count: int, rng: np.random.Generator) -> Box | None:
+    """One of `count` boxes that share the area, smaller than the frame in both directions; None after 10 tries."""
+    for _ in range(10):
+        pixels = rng.uniform(*AREA) * height * width / count
+        ratio = math.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
+        box_height, box_width = round(math.sqrt(pixels * ratio)), round(math.sqrt(pixels / ratio))
+        if box_height < height and box_width < width:
+            top, left = rng.integers(0, [height - box_height, width - box_width], endpoint=True)
+            return Box(int(top), int(left), box_height, box_width)
+    return None
