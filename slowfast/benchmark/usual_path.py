@@ -87,10 +87,10 @@ class UsualPath:
 
     def augmented(self, frames: np.ndarray, rng: np.random.Generator) -> Tensor:
         from PIL import Image
-        from torchvision.transforms import RandAugment
+        from torchvision.transforms import InterpolationMode, RandAugment
 
         # Four operations of probability one half each cost what two do.
-        augment = RandAugment(num_ops=2, magnitude=7)
+        augment = RandAugment(2, 7, interpolation=InterpolationMode.BICUBIC, fill=[128] * 3)
         clip = self.normalised(torch.from_numpy(np.stack([np.asarray(augment(Image.fromarray(f))) for f in frames])))
         box = resized_box(*clip.shape[2:], (0.08, 1.0), (0.75, 1.3333), rng)
         clip = clip[:, :, box.top : box.top + box.height, box.left : box.left + box.width]

@@ -13,7 +13,7 @@ from slowfast.datasets.augment import build_random_view, handed_labels
 from slowfast.datasets.decoder import VideoError
 from slowfast.datasets.lists import Entry
 from slowfast.datasets.sampling import Clip, clips_of_views, random_start, view_start
-from slowfast.datasets.transform import cut, resize_short_side, to_clip, uniform_box
+from slowfast.datasets.transform import resize_short_side, to_clip, uniform_box
 from slowfast.datasets.video_index import VideoInfo
 from slowfast.utils.classes import load_class_names
 
@@ -167,9 +167,14 @@ class VideoDataset(torch.utils.data.Dataset):
         if self.reverse_channels:
             frames = frames[..., ::-1]
         boxes = [uniform_box(*frames.shape[1:3], crop) for crop in self.crops]
-        clips = (to_clip(cut(frames, box)[row]) for row in positions for box in boxes)
+        planes = to_clip(frames).numpy()  # once for all views, which then are copied by whole rows
+        clips = (
+            planes[:, row, box.top : box.top + box.height, box.left : box.left + box.width]
+            for row in positions
+            for box in boxes
+        )
         label = self.entries[video].label
-        return [Sample(clip, label, video, view + number, True) for number, clip in enumerate(clips)]
+        return [Sample(torch.from_numpy(clip), label, video, view + number, True) for number, clip in enumerate(clips)]
 
     @contextmanager
     def reading_of(self, video: int) -> Iterator[Entry]:

@@ -51,7 +51,7 @@ def erased_box(height: int, width: int, count: int, rng: np.random.Generator) ->
         pixels = rng.uniform(*AREA) * height * width / count
         ratio = math.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
         box_height, box_width = round(math.sqrt(pixels * ratio)), round(math.sqrt(pixels / ratio))
-        if box_height < height and box_width < width:
+        if 0 < box_height < height and 0 < box_width < width:
             top, left = rng.integers(0, [height - box_height, width - box_width], endpoint=True)
             return Box(int(top), int(left), box_height, box_width)
     return None
