@@ -49,9 +49,10 @@ def paths(videos, tmp_path):
 def test_the_usual_path_makes_the_views_that_ours_makes(paths):
     path, dataset, usual = paths("test")
     views = usual.test_video(path)
-    assert len(views) == len(dataset) == 6
-    for view, clip in enumerate(views):
-        ours = normalize(dataset[view][0].clip[None], [0.45] * 3, [0.225] * 3)[0]
+    samples = dataset[0]
+    assert len(views) == len(samples) == 6
+    for clip, sample in zip(views, samples, strict=True):
+        ours = normalize(sample.clip[None], [0.45] * 3, [0.225] * 3)[0]
         assert clip.shape == ours.shape
         assert (clip - ours).abs().mean() < 0.25  # resized without antialiasing, and of frames near by
 

@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
 from slowfast.datasets import MixUp
+from slowfast.datasets.mixup import cutmix
 
 CLASSES = 4
 
@@ -60,3 +62,38 @@ def test_both_kinds_occur_and_shares_follow_beta(clips):
         shares.append(rows[1, 1].item())
     assert 0.4 < sum(kinds) / 400 < 0.6
     assert 0.45 < sum(shares) / 400 < 0.65  # a CutMix box is cut at the border, so clips keep a little more
+
+
+@pytest.mark.parametrize("alpha", [0.8, 0.2])
+def test_shares_of_mixup_follow_beta(clips, alpha):
+    mix = mixup(smoothing=0.0, alpha=alpha, cutmix_alpha=0.0)
+    labels = torch.tensor([0, 1, 2, 3, 0])
+    shares = np.array([mix(clips, labels, (0, step))[1][1, 1].item() for step in range(2000)])
+    reference = np.random.default_rng(9).beta(alpha, alpha, 20000)
+    for quantile in (0.05, 0.25, 0.5, 0.75, 0.95):
+        assert abs((shares < np.quantile(reference, quantile)).mean() - quantile) < 4 * 0.5 / np.sqrt(2000)
+
+
+def test_a_batch_is_mixed_with_its_probability(clips):
+    mixed = [mixup(prob=0.3)(clips, torch.zeros(5, dtype=torch.long), (1, step))[0] is not clips for step in range(800)]
+    assert abs(np.mean(mixed) - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 800)
+
+
+def test_the_box_of_cutmix_has_its_area_and_lies_anywhere_cut_at_the_border():
+    clips = torch.stack([torch.zeros(1, 1, 60, 80), torch.ones(1, 1, 60, 80)])
+    rng = np.random.default_rng(0)
+    rows, columns = [], []
+    for _ in range(1500):
+        mixed, share = cutmix(clips, 0.75, rng)
+        box = mixed[0, 0, 0] == 1
+        height, width = int(box.any(1).sum()), int(box.any(0).sum())
+        assert box.sum() == height * width
+        assert share == pytest.approx(1 - height * width / 4800)
+        assert height <= 30 and width <= 40  # sqrt(1 - 0.75) of either side
+        top, left = int(box.any(1).float().argmax()), int(box.any(0).float().argmax())
+        # Where a border cut it, the centre follows from the far side.
+        rows.append(top + height - 15 if top == 0 else top + 15)
+        columns.append(left + width - 20 if left == 0 else left + 20)
+    for centres, side in ((rows, 60), (columns, 80)):
+        counts = np.histogram(centres, 4, (0, side))[0] / 1500
+        assert np.abs(counts - 0.25).max() < 0.05
