@@ -133,7 +133,7 @@ add_section(
             "Multi-scale crops (TSN, ReSpike): shares of the short side that a training crop's height and width take, "
             "such as [1, 0.875, 0.75, 0.66], instead of TRAIN_JITTER_SCALES; empty: off.",
         ),
-        "TRAIN_JITTER_FPS": (0.0, "TARGET_FPS is raised by up to this in training; not with decord's rule.", "1/s"),
+        "TRAIN_JITTER_FPS": (0.0, "TARGET_FPS is raised by up to this in training.", "1/s"),
         "TRAIN_CROP_SIZE": (224, "Side of the square crop in training and validation.", "pixels"),
         "TEST_CROP_SIZE": (256, "Side of the square crop in testing.", "pixels"),
         "RANDOM_FLIP": (

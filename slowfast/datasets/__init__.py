@@ -3,7 +3,13 @@
 from slowfast.datasets import events, frames, imagenet, kinetics, kinetics_sparse, motion
 from slowfast.datasets.bad_videos import BadVideos
 from slowfast.datasets.base import Sample, VideoDataset
-from slowfast.datasets.build import build_dataset, build_loader, check_videos, warn_equal_lists
+from slowfast.datasets.build import (
+    build_dataset,
+    build_loader,
+    check_videos,
+    warn_equal_lists,
+    warn_mirrored_directions,
+)
 from slowfast.datasets.decoder import VideoError
 from slowfast.datasets.loader import Batch, collate, prefetch
 from slowfast.datasets.mixup import MixUp
@@ -31,4 +37,5 @@ __all__ = [
     "normalize",
     "prefetch",
     "warn_equal_lists",
+    "warn_mirrored_directions",
 ]

@@ -1,5 +1,7 @@
 """From the config to data sets, and from data sets to batches."""
 
+from pathlib import Path
+
 import numpy as np
 
 from slowfast.datasets.base import VideoDataset
@@ -63,6 +65,18 @@ def check_videos(dataset: VideoDataset, count: int) -> None:
             f"{len(problems)} of the {count} videos tried cannot be read:\n{shown}{more}\n"
             "Correct the lines, the files or DATA.PATH_PREFIX; DATA.CHECK_VIDEOS 0 starts without this check",
         )
+
+
+def warn_mirrored_directions(cfg) -> str | None:
+    """A warning if Something-Something is mirrored without the names that tell classes of a direction."""
+    names = Path(cfg.DATA.PATH_TO_DATA_DIR) / "classes.json"
+    mirrored = cfg.TRAIN.ENABLE and cfg.TRAIN.DATASET == "sth" and cfg.DATA.RANDOM_FLIP
+    if not mirrored or names.is_file():
+        return None
+    return (
+        f"There is no {names}: clips are mirrored in all classes, also those that a mirror makes another (from left to "
+        "right). Set DATA.RANDOM_FLIP False, or make the lists with slowfast.datasets.prepare, which writes the names."
+    )
 
 
 def warn_equal_lists(cfg) -> str | None:

@@ -10,7 +10,6 @@ from slowfast.datasets.transform import Box
 
 AREA = (0.02, 1 / 3)  # share of the frame that all boxes of a clip take
 ASPECT = (0.3, 1 / 0.3)
-MODES = ("pixel", "rand", "const")
 
 
 class RandomErasing:

@@ -20,6 +20,11 @@ class Kinetics(VideoDataset):
         # decord's rule counts frames; else the clip's duration is that of SAMPLING_RATE at TARGET_FPS.
         self.target_fps = None if cfg.DATA.DECODING_BACKEND == "decord" else cfg.DATA.TARGET_FPS
         self.jitter_fps = cfg.DATA.TRAIN_JITTER_FPS if split == "train" else 0.0
+        if self.jitter_fps and self.target_fps is None:
+            raise ValueError(
+                "DATA.TRAIN_JITTER_FPS changes DATA.TARGET_FPS, which DATA.DECODING_BACKEND decord does not use. Set "
+                "DATA.DECODING_BACKEND pyav, or DATA.TRAIN_JITTER_FPS 0."
+            )
         self.reader = build_reader(cfg)
         super().__init__(cfg, split)
 

@@ -6,7 +6,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from slowfast.datasets import build_dataset, check_videos, collate, normalize, warn_equal_lists
+from slowfast.datasets import (
+    build_dataset,
+    check_videos,
+    collate,
+    normalize,
+    warn_equal_lists,
+    warn_mirrored_directions,
+)
 from slowfast.engine.ledger import refuse_foreign_checkpoints
 from slowfast.engine.weights import check_test_weights
 from slowfast.evaluation.complexity import count_flops, count_parameters
@@ -50,8 +57,7 @@ def check_run(cfg) -> None:
     for split, dataset in datasets.items():
         logger.info("%s: %d videos, %s", split, dataset.num_videos, dataset.list_path)
         check_videos(dataset, cfg.DATA.CHECK_VIDEOS)
-    warning = warn_equal_lists(cfg)
-    if warning:
+    for warning in filter(None, (warn_equal_lists(cfg), warn_mirrored_directions(cfg))):
         logger.warning(warning)
     if cfg.TRAIN.ENABLE:
         check_batches(cfg, datasets["train"].num_videos)

@@ -63,7 +63,10 @@ def test(cfg, device: torch.device, class_names: list[str], train_seconds: float
                 **({"num_ensemble_views": clips} if len(counts) > 1 else {}),
             }
         )
-        predictions += write_predictions(cfg, scores, clips)
+        name = f"{cfg.DATA.NUM_FRAMES}x{cfg.DATA.TEST_CROP_SIZE}x{clips}x{crops}.pkl"
+        predictions += save_predictions(Path(cfg.OUTPUT_DIR) / name, scores, cfg.DATA.ENSEMBLE_METHOD)
+    if cfg.TEST.SAVE_RESULTS_PATH:
+        predictions.append(save_results(cfg, scores))
     readable = scores.readable(cfg.DATA.ENSEMBLE_METHOD)
     writer.add_evaluation("Test", *readable, class_names, 0)
     writer.close()
@@ -88,16 +91,10 @@ def test(cfg, device: torch.device, class_names: list[str], train_seconds: float
     )
 
 
-def write_predictions(cfg, scores: Scores, clips: int) -> list[Path]:
-    """The predictions files of an ensemble of `clips` clips; returns their paths."""
-    name = f"{cfg.DATA.NUM_FRAMES}x{cfg.DATA.TEST_CROP_SIZE}x{clips}x{cfg.TEST.NUM_SPATIAL_CROPS}"
-    path = Path(cfg.OUTPUT_DIR) / f"{name}.pkl"
-    written = save_predictions(path, scores, cfg.DATA.ENSEMBLE_METHOD)
-    if cfg.TEST.SAVE_RESULTS_PATH:
-        # SlowFast's own form: a list of the two tensors.
-        other = Path(cfg.OUTPUT_DIR) / cfg.TEST.SAVE_RESULTS_PATH
-        with open(other, "wb") as file:
-            ensembled = torch.from_numpy(scores.ensemble(cfg.DATA.ENSEMBLE_METHOD))
-            pickle.dump([ensembled, torch.from_numpy(scores.labels)], file)
-        written.append(other)
-    return written
+def save_results(cfg, scores: Scores) -> Path:
+    """TEST.SAVE_RESULTS_PATH in SlowFast's own form: a list of the tensors of ensembled logits and labels."""
+    path = Path(cfg.OUTPUT_DIR) / cfg.TEST.SAVE_RESULTS_PATH
+    with open(path, "wb") as file:
+        ensembled = torch.from_numpy(scores.ensemble(cfg.DATA.ENSEMBLE_METHOD))
+        pickle.dump([ensembled, torch.from_numpy(scores.labels)], file)
+    return path

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from slowfast.datasets import VideoError, build_dataset, check_videos
+from slowfast.datasets import VideoError, build_dataset, check_videos, warn_mirrored_directions
 
 LENGTHS = (41, 9, 30)
 
@@ -116,6 +116,15 @@ def test_grey_and_transparent_images_become_rgb(frame_cfg, folders):
     Image.new("RGBA", (40, 32), (1, 2, 3, 255)).save(folders / "folder 0" / "img_00016.png")
     clip = build_dataset(frame_cfg("sth"), "val")[0][0].clip
     assert clip[:, :2, 0, 0].T.tolist() == [[7, 7, 7], [1, 2, 3]]
+
+
+def test_mirroring_without_the_names_of_directions_is_warned_of(frame_cfg, folders):
+    assert "DATA.RANDOM_FLIP False" in warn_mirrored_directions(frame_cfg("sth"))
+    for options in (("sth", "DATA.RANDOM_FLIP", False), ("sth", "TRAIN.ENABLE", False), ("hmdb",)):
+        assert warn_mirrored_directions(frame_cfg(*options)) is None
+    (folders / "classes.json").write_text('{"Pushing something from left to right": 1}')
+    assert warn_mirrored_directions(frame_cfg("sth")) is None
+    assert build_dataset(frame_cfg("sth"), "train").random_view.kept_labels == {1}
 
 
 @pytest.mark.parametrize("template", ["image.png", "{:05d}_{}.png", "{name}.png", "{:05d.png"])

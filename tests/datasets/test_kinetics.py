@@ -261,6 +261,8 @@ def test_the_frame_rate_jitter_shortens_training_clips(videos, data_cfg):
         spans[split] = {int(indices[-1] - indices[0]) for indices in drawn}
     assert {11, 12} >= spans["val"]
     assert min(spans["train"]) < 7 < 10 < max(spans["train"])
+    with pytest.raises(ValueError, match=r"decord .*Set DATA\.DECODING_BACKEND pyav"):
+        build_dataset(data_cfg("DATA.TRAIN_JITTER_FPS", 25.0), "train")
 
 
 def test_collate_flattens_the_copies_of_several_videos(videos, data_cfg):
@@ -277,7 +279,8 @@ def test_workers_give_the_batches_of_the_main_process_and_no_draw_of_the_run_is_
     state = torch.get_rng_state()
     epochs = []
     for workers in (0, 2):
-        loader = build_loader(data_cfg("DATA_LOADER.NUM_WORKERS", workers), split)
+        options = ("AUG.ENABLE", True, "AUG.NUM_SAMPLE", 2, "AUG.RE_PROB", 0.5, "DATA_LOADER.NUM_WORKERS", workers)
+        loader = build_loader(data_cfg(*options), split)
         for epoch in (3, 4):  # the second time with the same workers
             loader.batch_sampler.set_epoch(epoch)
             epochs.append(list(loader))
