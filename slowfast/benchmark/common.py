@@ -15,7 +15,7 @@ from statistics import median
 import torch
 from tabulate import tabulate
 
-from slowfast.engine.env import keep_freed_memory
+from slowfast.utils.memory import keep_freed_memory
 
 
 @dataclass

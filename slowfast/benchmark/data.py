@@ -19,6 +19,7 @@ from slowfast.datasets.annotations import video_files
 from slowfast.datasets.decoder import decode_wanted
 from slowfast.datasets.lists import read_video_list
 from slowfast.datasets.video_index import index_of, open_video, read_index
+from slowfast.utils.memory import keep_freed_memory
 
 AUGMENTATION = (
     *("AUG.ENABLE", True, "AUG.NUM_SAMPLE", 2, "AUG.AA_TYPE", "rand-m7-n4-mstd0.5-inc1", "AUG.RE_PROB", 0.25),
@@ -40,6 +41,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> Results:
+    keep_freed_memory()  # as loader processes do
     results = Results(
         "Video input, median CPU ms",
         "train: a sample; augmented: two copies with RandAugment and erasing; test: all views of a video.\n"
@@ -166,8 +168,9 @@ def usual_stages(way: UsualPath, path: str, split: str) -> dict[str, Callable[[]
 
 
 def generators() -> Iterator[np.random.Generator]:
-    """The same random positions for each way."""
-    return (np.random.default_rng(seed) for seed in count())
+    """The same random positions for each way and stage: those of the data set's first video in every epoch."""
+    seed = get_cfg().RNG_SEED
+    return (np.random.default_rng((seed, epoch, 0)) for epoch in count())
 
 
 def bare_decoding(dataset, path: str, split: str) -> Callable[[], None]:

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data import DataLoader, default_collate, get_worker_info
 
 from slowfast.datasets.base import Sample, Unread, VideoDataset
 from slowfast.datasets.sampler import EpochBatchSampler
 from slowfast.utils.logging import logger
+from slowfast.utils.memory import keep_freed_memory
 
 # Signals by which a decoder takes its process along; others (out of memory, a person) are not the video's doing.
 CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
@@ -45,7 +46,8 @@ def collate(samples: list[list[Sample]]) -> Batch:
     """Samples of several videos, each a list of its copies, as one batch."""
     clips, *columns, unread = zip(*(sample for copies in samples for sample in copies), strict=True)
     once = tuple(dict.fromkeys(failure for failures in unread for failure in failures))
-    return Batch(torch.stack(clips), *(torch.tensor(column) for column in columns), once)
+    # In a loader process it writes the clips into shared memory at once.
+    return Batch(default_collate(clips), *(torch.tensor(column) for column in columns), once)
 
 
 class Loader:
@@ -128,6 +130,7 @@ class Loader:
 
 def begin_process(reading: Tensor, worker_id: int) -> None:
     gc.freeze()  # garbage of the parent may belong to threads of its own, and freeing it here would wait for them
+    keep_freed_memory()
     torch.set_num_threads(1)  # loader processes fill the cores by their number
     reading[worker_id] = torch.tensor([os.getpid(), -1])
     get_worker_info().dataset.reading = reading[worker_id, 1:]

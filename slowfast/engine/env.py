@@ -1,12 +1,9 @@
 """The process a run lives in: its device, its random numbers, its determinism."""
 
-import ctypes
 import os
 
 import numpy as np
 import torch
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 
 
 def select_device(num_gpus: int, local_rank: int = 0) -> torch.device:
@@ -35,16 +32,6 @@ def make_deterministic() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
-
-
-def keep_freed_memory() -> bool:
-    """Lets glibc keep the memory that tensors free for the next ones; returns whether it is glibc and did.
-
-    By default it maps every large tensor anew, and the system clears its pages one fault at a time: a quarter of the
-    time of a training step on the CPU whose activations take hundreds of megabytes. The process stays at its peak.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, -1))
 
 
 def seed_all(*entropy: int) -> None:

@@ -8,9 +8,10 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from slowfast.engine.env import check_gpus, keep_freed_memory, make_deterministic, select_device
+from slowfast.engine.env import check_gpus, make_deterministic, select_device
 from slowfast.utils.distributed import barrier, free_port, gather_objects
 from slowfast.utils.logging import USER_ERRORS, logger, report_error, setup_logging
+from slowfast.utils.memory import keep_freed_memory
 
 
 def launch(cfg, run: Callable, init_method: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The process a run lives in."""
+"""The memory a process keeps."""
 
 import platform
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 FAULTS_OF_LARGE_TENSORS = """
 import resource
 import torch
-from slowfast.engine.env import keep_freed_memory
+from slowfast.utils.memory import keep_freed_memory
 
 assert keep_freed_memory()
 for _ in range(12):  # the first ones find their places
