@@ -14,12 +14,17 @@ VIT = (
     *("TIMESFORMER.EMBED_DIM", 16, "TIMESFORMER.DEPTH", 2, "TIMESFORMER.NUM_HEADS", 2, "TIMESFORMER.PATCH_SIZE", 8),
     *("TIMESFORMER.DROP_PATH_RATE", 0.0),
 )
+META = (
+    *("METASPIKFORMER.EMBED_DIM", [8, 8, 16, 16], "METASPIKFORMER.NUM_HEADS", 2, "METASPIKFORMER.MLP_RATIO", 2),
+    *("SNN.V_THRESHOLD", 0.2),
+)
 TINY = {
     "SVFormer": (*STAGES, "SNN.V_THRESHOLD", 0.2),
     "Uniformer": STAGES,
     **dict.fromkeys(("TimeSformer", "TimeSformerMix"), VIT),
     # All three frames are one group; without pooling the first fusion would stay unused.
     "ReSpike": ("RESPIKE.KEY_FRAME_STRIDE", 3, "RESPIKE.DOWNSAMPLE", True, "RESPIKE.WIDTH_MULT", 2),
+    "MetaSpikeFormer": META,
     "ResNet": ("RESNET.DEPTH", 18, "MODEL.DROPOUT_RATE", 0.0),
     "SEWResNet": ("SEWRESNET.BLOCK", "basic", "SEWRESNET.LAYERS", [1, 1, 1, 1], "SNN.V_THRESHOLD", 0.2),
     "Spikformer": (

@@ -29,6 +29,11 @@ CONFIGS = {
     "respike_resnet18_down0_ucf101": (RESPIKE, ""),
     "respike_resnet18_down1_ucf101": ((*RESPIKE, "RESPIKE.DOWNSAMPLE", True), ""),
     "respike_resnet50_down1_ucf101": ((*RESPIKE, "RESPIKE.DOWNSAMPLE", True, "RESPIKE.BACKBONE", "resnet50"), ""),
+    "metaspikformer_8_384_kd": (
+        ("MODEL.MODEL_NAME", "MetaSpikeFormer_31M", "MODEL.NUM_CLASSES", 1000, "METASPIKFORMER.KD", True),
+        "",
+    ),
+    "metaspikformer_video_default": (("MODEL.MODEL_NAME", "Metaspikformer", "MODEL.NUM_CLASSES", 101), ""),
 }
 FILES = [folder / f"{name}.txt" for folder in FOLDERS for name in CONFIGS if (folder / f"{name}.txt").exists()]
 
