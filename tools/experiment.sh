@@ -1,5 +1,5 @@
 # Sourced by the run.sh of an experiment, which names what it needs; trains and tests as config.yaml beside it says.
-#   lists, media   folders of $DATA_ROOT with the lists and the videos or images (DATASET.md)
+#   lists, media   folders of $DATA_ROOT with the lists and the videos or images (DATASET.md); no media: lists has all
 #   weights        file of $CKPT_ROOT that training starts from (left out when there is none)
 #   weights_key    config key that takes it, TRAIN.CHECKPOINT_FILE_PATH unless said otherwise
 # Arguments are KEY VALUE pairs over the config; with DATA.PATH_TO_DATA_DIR or `weights_key` among them the variables
@@ -23,8 +23,8 @@ need() {
 }
 
 if [[ "$asked" != *" DATA.PATH_TO_DATA_DIR "* ]]; then
-    need DATA_ROOT "$lists and $media (DATASET.md)" DATA.PATH_TO_DATA_DIR
-    options+=(DATA.PATH_TO_DATA_DIR "$DATA_ROOT/$lists" DATA.PATH_PREFIX "$DATA_ROOT/$media")
+    need DATA_ROOT "$lists${media:+ and $media} (DATASET.md)" DATA.PATH_TO_DATA_DIR
+    options+=(DATA.PATH_TO_DATA_DIR "$DATA_ROOT/$lists" ${media:+DATA.PATH_PREFIX "$DATA_ROOT/$media"})
 fi
 if [[ -n "${weights:-}" && "$asked" != *" $weights_key "* && "$asked" != *" TRAIN.ENABLE False "* ]]; then
     need CKPT_ROOT "$weights" "$weights_key"
