@@ -17,10 +17,13 @@ from slowfast.models import build_model
 
 # Name of a row -> config; clips are [B, 3, DATA.NUM_FRAMES, DATA.TRAIN_CROP_SIZE, ...].
 RESPIKE = ["MODEL.MODEL_NAME", "ReSpike", "DATA.NUM_FRAMES", 16, "MODEL.NUM_CLASSES", 101]
+IMAGE = ["MODEL.NUM_CLASSES", 1000, "DATA.NUM_FRAMES", 1]
 MODELS = {
     "svformer": ["MODEL.MODEL_NAME", "SVFormer", "DATA.NUM_FRAMES", 16, "MODEL.NUM_CLASSES", 101],
     "respike": RESPIKE,
     "respike_down": [*RESPIKE, "RESPIKE.DOWNSAMPLE", True],
+    "metaspikformer": ["MODEL.MODEL_NAME", "MetaSpikeFormer_31M", *IMAGE],
+    "metaspikformer_t4": ["MODEL.MODEL_NAME", "MetaSpikeFormer_31M", *IMAGE, "METASPIKFORMER.TIME_STEPS", 4],
     "uniformer_s": ["MODEL.MODEL_NAME", "Uniformer_S", "DATA.NUM_FRAMES", 16, "MODEL.NUM_CLASSES", 400],
     "timesformer": ["MODEL.MODEL_NAME", "vit_base_patch16_224", "DATA.NUM_FRAMES", 8, "MODEL.NUM_CLASSES", 400],
 }
