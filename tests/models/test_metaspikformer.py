@@ -52,6 +52,11 @@ def randomise_norms(model: nn.Module) -> nn.Module:
             (*IMAGENET, "METASPIKFORMER.EMBED_DIM", [192, 384, 768, 960]),
             *(123_741_160, 243_648, 55_694_438_400),
         ),
+        (
+            "MetaSpikeFormer",
+            (*IMAGENET, "METASPIKFORMER.EMBED_DIM", [192, 384, 768, 960], "METASPIKFORMER.TIME_STEPS", 4),
+            *(123_741_160, 243_648, 222_777_753_600),
+        ),
         ("Metaspikformer", VIDEO, 30_901_445, 121_824, 224_958_850_560),
         ("MetaSpikeFormer_15M", VIDEO, 14_787_669, 84_016, 104_031_736_960),
     ],
