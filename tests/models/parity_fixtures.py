@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from slowfast.config import get_cfg, preset_model
-from slowfast.models import MODEL_REGISTRY
+from slowfast.config import get_cfg
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDERS = [REPOSITORY / "tests/data/parity", REPOSITORY.parent / "shared/parity"]
@@ -84,25 +83,18 @@ KINDS = {
 
 
 def fixture_files() -> list[Path]:
-    """Every fixture once; of two with one name the repository's compact copy.
-
-    Those of models that are not registered are left out, unless $PARITY_DIR asks for them: then they fail.
-    """
+    """Every fixture once; of two with one name the repository's compact copy."""
     found = {}
     for folder in FOLDERS:
         for path in sorted(folder.glob("*.pt")):
             found.setdefault(path.name, path)
-    return [path for path in found.values() if "PARITY_DIR" in os.environ or is_registered(model_name(path))]
+    return list(found.values())
 
 
 def model_name(path: Path) -> str:
     """MODEL.MODEL_NAME of a fixture."""
     facts = load_fixture(path)["config"]
     return facts["cfg"]["MODEL"]["MODEL_NAME"] if "cfg" in facts else model_of(facts["ctor"])[0]
-
-
-def is_registered(name: str) -> bool:
-    return preset_model(name) in MODEL_REGISTRY
 
 
 def load_fixture(path: Path) -> dict:
