@@ -3,12 +3,13 @@
 Operations that look at more than a pixel take a `region` and give only that part of the result.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageEnhance, ImageOps, ImageStat
+from PIL import Image, ImageEnhance, ImageStat
 from torch import Tensor
 
 from slowfast.datasets.transform import Box, cut
@@ -51,7 +52,7 @@ def brightness(frames: np.ndarray, factor: float) -> np.ndarray:
 
 def color(frames: np.ndarray, factor: float) -> np.ndarray:
     """Saturation: 0 is grey, 1 the clip itself."""
-    return per_frame(frames, lambda image: ImageEnhance.Color(image).enhance(factor))
+    return as_one_image(frames, lambda image: ImageEnhance.Color(image).enhance(factor))
 
 
 def hue(frames: np.ndarray, share: float) -> np.ndarray:
@@ -62,33 +63,59 @@ def hue(frames: np.ndarray, share: float) -> np.ndarray:
         channels[0] = channels[0].point([(value + round(255 * share)) % 256 for value in range(256)])
         return Image.merge("HSV", channels).convert("RGB")
 
-    return per_frame(frames, turn)
+    return as_one_image(frames, turn)
+
+
+def as_one_image(frames: np.ndarray, function: Callable[[Image.Image], Image.Image]) -> np.ndarray:
+    """A pointwise function of a PIL image applied to all frames below each other."""
+    image = Image.fromarray(np.ascontiguousarray(frames).reshape(-1, *frames.shape[2:]))
+    return np.asarray(function(image)).reshape(frames.shape)
 
 
 def sharpness(frames: np.ndarray, factor: float, region: Box) -> np.ndarray:
     """0 is smoothed by PIL's 3 x 3 filter, 1 the clip itself."""
-    # One more pixel around, where there is one.
+    around = grown(region, frames)
+    images = (Image.fromarray(frame) for frame in cut(frames, around))
+    sharpened = np.stack([np.asarray(ImageEnhance.Sharpness(image).enhance(factor)) for image in images])
+    return cut(sharpened, Box(region.top - around.top, region.left - around.left, region.height, region.width))
+
+
+def grown(region: Box, frames: np.ndarray) -> Box:
+    """The region with one more pixel around, where there is one."""
     top, left = max(region.top - 1, 0), max(region.left - 1, 0)
     bottom = min(region.top + region.height + 1, frames.shape[1])
     right = min(region.left + region.width + 1, frames.shape[2])
-    around = cut(frames, Box(top, left, bottom - top, right - left))
-    sharpened = per_frame(around, lambda image: ImageEnhance.Sharpness(image).enhance(factor))
-    return cut(sharpened, Box(region.top - top, region.left - left, region.height, region.width))
-
-
-def per_frame(frames: np.ndarray, function: Callable[[Image.Image], Image.Image]) -> np.ndarray:
-    """A function of a PIL image applied to each frame: measured faster than the same on tensors."""
-    return np.stack([np.asarray(function(Image.fromarray(frame))) for frame in frames])
+    return Box(top, left, bottom - top, right - left)
 
 
 def auto_contrast(frames: np.ndarray, region: Box) -> np.ndarray:
     """Each channel of each frame stretched to 0 .. 255."""
-    return cut(per_frame(frames, ImageOps.autocontrast), region)
+
+    def stretch(counts: np.ndarray) -> np.ndarray:
+        low, high = (counts > 0).argmax(-1), 255 - (counts[..., ::-1] > 0).argmax(-1)
+        scale = 255.0 / np.maximum(high - low, 1)[..., None]
+        return np.where((high > low)[..., None], np.arange(256) * scale - low[..., None] * scale, np.arange(256))
+
+    return by_histograms(frames, stretch, region)
 
 
 def equalize(frames: np.ndarray, region: Box) -> np.ndarray:
     """Each channel of each frame with a flat histogram."""
-    return cut(per_frame(frames, ImageOps.equalize), region)
+
+    def flatten(counts: np.ndarray) -> np.ndarray:
+        below = counts.cumsum(-1) - counts
+        step = (below * (counts > 0)).max(-1, keepdims=True) // 255  # of pixels below the highest value there is
+        return np.where(step > 0, (step // 2 + below) // np.maximum(step, 1), np.arange(256))
+
+    return by_histograms(frames, flatten, region)
+
+
+def by_histograms(frames: np.ndarray, tables: Callable[[np.ndarray], np.ndarray], region: Box) -> np.ndarray:
+    """The region with values replaced by tables [T, C, 256] made of the histograms, of that shape, of whole frames."""
+    counts = np.array([Image.fromarray(frame).histogram() for frame in frames]).reshape(len(frames), -1, 256)
+    found = np.clip(tables(counts), 0, 255).astype(np.uint8).reshape(len(frames), -1).tolist()
+    parts = (Image.fromarray(part) for part in cut(frames, region))
+    return np.stack([np.asarray(part.point(table)) for part, table in zip(parts, found, strict=True)])
 
 
 def contrast(frames: np.ndarray, factor: float, region: Box) -> np.ndarray:
@@ -110,6 +137,7 @@ def affine(frames: np.ndarray, matrix: tuple[float, ...], region: Box, *, cubic:
     """
     num_frames, height, width, channels = frames.shape
     a, b, c, d, e, f = matrix
+    read = source_box(matrix, region, frames)
     rows = torch.arange(region.height)[:, None] + (region.top + 0.5)
     columns = torch.arange(region.width) + (region.left + 0.5)
     x, y = a * columns + b * rows + c, d * columns + e * rows + f  # [h, w]
@@ -121,18 +149,35 @@ def affine(frames: np.ndarray, matrix: tuple[float, ...], region: Box, *, cubic:
         y_pixels, y_weights = whole_pixels(rows)
     else:
         y_pixels, y_weights = neighbours(y, height, cubic=cubic)
-    pixels = (y_pixels[..., :, None] * width + x_pixels[..., None, :]).flatten(0, 1).flatten(1)  # [h w, taps]
+    x_pixels, y_pixels = x_pixels - read.left, y_pixels - read.top
+    pixels = (y_pixels[..., :, None] * read.width + x_pixels[..., None, :]).flatten(0, 1).flatten(1)  # [h w, taps]
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     x_weights = x_weights * inside[..., None]
     weights = (y_weights[..., :, None] * x_weights[..., None, :]).flatten(0, 1).flatten(1)
     # A byte with its top bit flipped is, read as signed, the byte less 128; numpy transposes bytes faster than torch.
-    signed = np.ascontiguousarray((frames ^ np.uint8(FILL)).reshape(num_frames, -1).T).view(np.int8)
+    signed = np.ascontiguousarray((cut(frames, read) ^ np.uint8(FILL)).reshape(num_frames, -1).T).view(np.int8)
     values = torch.from_numpy(signed).float()
-    sums = F.embedding_bag(pixels, values.view(height * width, -1), mode="sum", per_sample_weights=weights)
+    sums = F.embedding_bag(pixels, values.view(read.height * read.width, -1), mode="sum", per_sample_weights=weights)
     # PIL cuts the fraction off; the weights' sum is 1 up to rounding, and 0 outside.
     sums = sums.add_(FILL + 1e-3).clamp_(0, 255).to(torch.uint8)
     seen = np.ascontiguousarray(sums.view(-1, num_frames).numpy().T)
     return seen.reshape(num_frames, region.height, region.width, channels)
+
+
+def source_box(matrix: tuple[float, ...], region: Box, frames: np.ndarray) -> Box:
+    """The part of the frames that `affine` reads for a region."""
+    a, b, c, d, e, f = matrix
+    columns, rows = (region.left, region.left + region.width), (region.top, region.top + region.height)
+    corners = [(x, y) for x in columns for y in rows]
+    top, height = span([d * x + e * y + f for x, y in corners], frames.shape[1])
+    left, width = span([a * x + b * y + c for x, y in corners], frames.shape[2])
+    return Box(top, left, height, width)
+
+
+def span(positions: list[float], size: int) -> tuple[int, int]:
+    """First and number of the pixels along an axis within three of the positions; those at the border if outside."""
+    first, last = (min(max(math.floor(x), 0), size - 1) for x in (min(positions) - 3, max(positions) + 3))
+    return first, last - first + 1
 
 
 def neighbours(position: Tensor, size: int, *, cubic: bool) -> tuple[Tensor, Tensor]:

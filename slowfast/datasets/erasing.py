@@ -1,6 +1,8 @@
 """Random erasing (Zhong et al. 2020) of clips: boxes that are the same in all frames."""
 
 import math
+from functools import cache
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -21,7 +23,8 @@ class RandomErasing:
 
     def __init__(self, *, prob: float, mode: str, max_count: int, mean: list[float], std: list[float]):
         self.prob, self.mode, self.max_count = prob, mode, max_count
-        self.mean, self.std = (255 * np.array(values, np.float32)[:, None, None, None] for values in (mean, std))
+        self.mean, self.std = (255 * np.array(values)[:, None] for values in (mean, std))  # [C, 1]
+        self.noise = self.to_pixels(normal_quantiles())
 
     def __call__(self, clip: Tensor, rng: np.random.Generator) -> None:
         """Erases in a uint8 clip [C, T, H, W], in place."""
@@ -34,14 +37,24 @@ class RandomErasing:
                 part = clip[:, :, box.top : box.top + box.height, box.left : box.left + box.width]
                 part.copy_(self.content(tuple(part.shape), rng))
 
+    def to_pixels(self, normalised: np.ndarray) -> np.ndarray:
+        """Values [C or 1, N] of normalised clips as uint8 [C, N]."""
+        return np.clip(self.mean + self.std * normalised + 0.5, 0, 255).astype(np.uint8)
+
     def content(self, shape: tuple[int, int, int, int], rng: np.random.Generator) -> Tensor:
         if self.mode == "pixel":
-            noise = rng.standard_normal(shape, np.float32)
-        elif self.mode == "rand":
-            noise = rng.standard_normal((shape[0], 1, 1, 1), np.float32)
-        else:
-            noise = 0.0
-        return torch.from_numpy(np.clip(self.mean + self.std * noise + 0.5, 0, 255).astype(np.uint8))
+            # Looked up at random places: four times faster than drawing normal numbers.
+            draws = (rng.integers(0, table.size, shape[1:], np.uint16) for table in self.noise)
+            pixels = np.stack([table[places] for table, places in zip(self.noise, draws, strict=True)])
+            return torch.from_numpy(pixels)
+        colour = rng.standard_normal((shape[0], 1)) if self.mode == "rand" else np.zeros((1, 1))
+        return torch.from_numpy(self.to_pixels(colour))[..., None, None]
+
+
+@cache
+def normal_quantiles() -> np.ndarray:
+    """65,536 values in the middles of as many equally probable parts of N(0, 1)."""
+    return np.array([NormalDist().inv_cdf((part + 0.5) / 65536) for part in range(65536)])
 
 
 def erased_box(height: int, width: int, count: int, rng: np.random.Generator) -> Box | None:

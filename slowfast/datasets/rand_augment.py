@@ -57,30 +57,39 @@ class Operation(NamedTuple):
     value: float | None = None
     cubic: bool = True
 
-    @property
-    def is_pointwise(self) -> bool:
-        return self.name in POINTWISE
+    def matrix(self, frames: np.ndarray) -> tuple[float, ...]:
+        """Of a geometric one."""
+        height, width = frames.shape[1:3]
+        return GEOMETRIC[self.name](self.value, width, height)
+
+    def reads(self, frames: np.ndarray, region: Box) -> Box:
+        """The part of the frames that decides what `apply` makes of the region."""
+        if self.name in POINTWISE:
+            return region
+        if self.name in GEOMETRIC:
+            return clip_ops.source_box(self.matrix(frames), region, frames)
+        return clip_ops.grown(region, frames) if self.name == "Sharpness" else whole(frames)
 
     def apply(self, frames: np.ndarray, region: Box) -> np.ndarray:
-        """The region of the changed frames [T, H, W, C]; of a pointwise operation `region` is the whole frame."""
+        """The region of the changed frames [T, H, W, C]."""
         value = () if self.value is None else (self.value,)
         if self.name in POINTWISE:
-            return POINTWISE[self.name](frames, *value)
+            return POINTWISE[self.name](cut(frames, region), *value)
         if self.name in FRAMEWISE:
             return FRAMEWISE[self.name](frames, *value, region=region)
-        height, width = frames.shape[1:3]
-        return clip_ops.affine(frames, GEOMETRIC[self.name](self.value, width, height), region, cubic=self.cubic)
+        return clip_ops.affine(frames, self.matrix(frames), region, cubic=self.cubic)
 
 
 def apply_and_cut(operations: list[Operation], frames: np.ndarray, box: Box) -> np.ndarray:
-    """The box of the frames after all operations, computed on no more pixels than its place in the frame demands."""
-    looking_around = [step for step, operation in enumerate(operations) if not operation.is_pointwise]
-    last = looking_around[-1] if looking_around else -1
-    if last == -1:
-        frames = cut(frames, box)
-    for step, operation in enumerate(operations):
-        frames = operation.apply(frames, box if step == last else whole(frames))
-    return frames
+    """The box of the frames after all operations, each done for those pixels only that the later ones read."""
+    regions = [box]
+    for operation in reversed(operations):
+        regions.append(operation.reads(frames, regions[-1]))
+    for operation, region in zip(operations, regions[-2::-1], strict=True):
+        changed = np.empty_like(frames)
+        cut(changed, region)[:] = operation.apply(frames, region)
+        frames = changed
+    return cut(frames, box)
 
 
 def negated(value: float, rng: np.random.Generator) -> float:

@@ -43,6 +43,7 @@ EQUAL_TO_PIL = {
     ("Contrast", 0.3): lambda image: ImageEnhance.Contrast(image).enhance(0.3),
     ("Sharpness", 0.1): lambda image: ImageEnhance.Sharpness(image).enhance(0.1),
     ("Sharpness", 1.9): lambda image: ImageEnhance.Sharpness(image).enhance(1.9),
+    ("Sharpness", 1.0): lambda image: image,
     ("AutoContrast", None): ImageOps.autocontrast,
     ("Equalize", None): ImageOps.equalize,
 }
@@ -52,8 +53,7 @@ EQUAL_TO_PIL = {
 def test_operations_have_pils_numbers(frames, name, value):
     expected = by_pil(frames, EQUAL_TO_PIL[name, value])
     assert np.array_equal(Operation(name, value).apply(frames, whole(frames)), expected)
-    if not Operation(name, value).is_pointwise:
-        assert np.array_equal(Operation(name, value).apply(frames, BOX), cut(expected, BOX))
+    assert np.array_equal(Operation(name, value).apply(frames, BOX), cut(expected, BOX))
 
 
 @pytest.mark.parametrize("cubic", [True, False])
@@ -104,6 +104,8 @@ def test_a_chain_computed_for_a_box_only_is_the_box_of_the_chain(frames):
         [("Solarize", 90), ("Rotate", 12.0), ("Contrast", 1.6), ("Posterize", 4)],
         [("Sharpness", 1.8), ("ShearX", 0.2), ("Color", 0.4)],
         [("TranslateY", 0.3), ("AutoContrast", None), ("Sharpness", 0.2)],
+        [("Rotate", -28.0), ("Brightness", 0.6), ("Sharpness", 1.9), ("ShearY", 0.3), ("Color", 1.4)],
+        [("TranslateX", 0.45), ("Rotate", 30.0), ("TranslateX", 0.45), ("ShearX", -0.3), ("TranslateY", -0.45)],
     ]
     for chain in chains:
         operations = [Operation(*step) for step in chain]
@@ -128,3 +130,12 @@ def test_frames_of_any_layout_and_number_are_transformed_alike(frames):
     assert np.array_equal(turn.apply(frames[1:2], BOX), turn.apply(frames, BOX)[1:2])
     tile = np.tile(frames, (6, 1, 1, 1))
     assert np.array_equal(turn.apply(tile, BOX), np.tile(turn.apply(frames, BOX), (6, 1, 1, 1)))
+
+
+@pytest.mark.parametrize("name", ["AutoContrast", "Equalize"])
+def test_histograms_of_few_values_are_treated_as_pils(name):
+    function = {"AutoContrast": ImageOps.autocontrast, "Equalize": ImageOps.equalize}[name]
+    rng = np.random.default_rng(0)
+    for values in ([77], [0], [255], [0, 255], [30, 31], [10, 200, 210], range(0, 256, 3)):
+        frames = rng.choice(np.array(values, np.uint8), (2, HEIGHT, WIDTH, 3))
+        assert np.array_equal(Operation(name).apply(frames, whole(frames)), by_pil(frames, function))
