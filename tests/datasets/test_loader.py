@@ -2,18 +2,22 @@
 
 import multiprocessing
 import os
+import platform
+import resource
 import signal
 import time
 from collections import Counter
+from functools import partial
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from slowfast.datasets import BadVideos, build_loader, collate, prefetch
 from slowfast.datasets.bad_videos import TooManyBadVideosError
 from slowfast.datasets.base import Sample, Unread
 from slowfast.datasets.kinetics import Kinetics
-from slowfast.datasets.loader import LoaderError
+from slowfast.datasets.loader import LoaderError, begin_process
 
 NAMES = ["plain.mp4", "with space.mp4", "ünïcode 视频.mp4", "one, two 3.mp4", "100 %.mp4", "broken.mp4"]
 
@@ -139,3 +143,22 @@ def test_prefetching_changes_no_batch(videos, data_cfg):
             assert other.clips.device.type == device
             assert torch.equal(one.clips, other.clips.cpu())
             assert other.video is one.video
+
+
+class Faults(Dataset):
+    """Pages that the system had to give for a large tensor."""
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, _row):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(1 << 24)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_a_loader_process_uses_freed_memory_again():
+    begin = partial(begin_process, torch.full((1, 2), -1).share_memory_())
+    first, *later = DataLoader(Faults(), batch_size=None, num_workers=1, worker_init_fn=begin)
+    assert max(later[-4:]) < first / 10

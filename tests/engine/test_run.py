@@ -94,20 +94,19 @@ def test_predictions_are_in_upstreams_format_with_every_view_beside_them(finishe
 def test_a_sweep_tests_each_number_of_clips_from_one_pass(finished, run_cfg):
     _, output = finished
     two = np.load(output / "3x32x2x3.npz")["logits"]
-    options = ("TRAIN.ENABLE", False, "TEST.NUM_SPATIAL_CROPS", 1)
-    launch(run_cfg(*options, "TEST.NUM_ENSEMBLE_VIEWS", -1), run)
+    launch(run_cfg("TRAIN.ENABLE", False, "TEST.NUM_ENSEMBLE_VIEWS", -1), run)
     finals = [entry for entry in json_stats(output) if entry.get("split") == "test_final"][1:]
     assert [entry["num_ensemble_views"] for entry in finals] == [1, 3, 5, 7, 10]
-    swept = {count: np.load(output / f"3x32x{count}x1.npz")["logits"] for count in (1, 3, 5, 7, 10)}
-    assert all(logits.shape == (8, count, 8) for count, logits in swept.items())
+    swept = {count: np.load(output / f"3x32x{count}x3.npz")["logits"] for count in (1, 3, 5, 7, 10)}
+    assert all(logits.shape == (8, 3 * count, 8) for count, logits in swept.items())
     # The first clip starts at the first frame in every count; the second of two is the sixth of ten.
     for count, logits in swept.items():
-        np.testing.assert_allclose(logits[:, 0], two[:, 1], rtol=1e-4, atol=1e-5, err_msg=str(count))
-    np.testing.assert_allclose(swept[10][:, 5], two[:, 4], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(logits[:, :3], two[:, :3], rtol=1e-4, atol=1e-5, err_msg=str(count))
+    np.testing.assert_allclose(swept[10][:, 15:18], two[:, 3:], rtol=1e-4, atol=1e-5)
     report = json.loads((output / "report.json").read_text())
     assert report["top1_acc"] == pytest.approx(float(finals[-1]["top1_acc"]), abs=0.005)
-    launch(run_cfg(*options, "TEST.NUM_ENSEMBLE_VIEWS", 3), run)
-    np.testing.assert_allclose(np.load(output / "3x32x3x1.npz")["logits"], swept[3], rtol=1e-4, atol=1e-5)
+    launch(run_cfg("TRAIN.ENABLE", False, "TEST.NUM_ENSEMBLE_VIEWS", 3), run)
+    np.testing.assert_allclose(np.load(output / "3x32x3x3.npz")["logits"], swept[3], rtol=1e-4, atol=1e-5)
 
 
 def test_a_video_with_more_views_than_a_step_takes_is_scored_in_parts(finished, run_cfg):
