@@ -263,18 +263,30 @@ def training_crops_fit(cfg: CfgNode) -> None:
             "DATA.TRAIN_JITTER_ASPECT_RELATIVE does nothing alone. Set DATA.TRAIN_JITTER_SCALES_RELATIVE too, such as "
             "[0.08, 1.0], or DATA.TRAIN_JITTER_ASPECT_RELATIVE []."
         )
-    if not all(0 < scale <= 1 for scale in cfg.DATA.TRAIN_CROP_SCALES):
-        raise ConfigError(f"DATA.TRAIN_CROP_SCALES {cfg.DATA.TRAIN_CROP_SCALES} must be shares above 0, at most 1.")
-    if relative and cfg.DATA.TRAIN_CROP_SCALES:
-        raise ConfigError(
-            "DATA.TRAIN_CROP_SCALES and DATA.TRAIN_JITTER_SCALES_RELATIVE exclude each other. Set one []."
-        )
     jittered = not relative and not cfg.DATA.TRAIN_CROP_SCALES
     if cfg.TRAIN.ENABLE and jittered and low < cfg.DATA.TRAIN_CROP_SIZE:
         raise ConfigError(
             f"DATA.TRAIN_JITTER_SCALES {cfg.DATA.TRAIN_JITTER_SCALES} makes clips smaller than DATA.TRAIN_CROP_SIZE "
             f"{cfg.DATA.TRAIN_CROP_SIZE}. Set its lower end to at least {cfg.DATA.TRAIN_CROP_SIZE}."
         )
+
+
+@rule
+def multi_scale_crops_are_shares(cfg: CfgNode) -> None:
+    scales = cfg.DATA.TRAIN_CROP_SCALES
+    if not all(isinstance(scale, int | float) and 0 < scale <= 1 for scale in scales):
+        raise ConfigError(f"DATA.TRAIN_CROP_SCALES {scales} must be shares above 0, at most 1.")
+    if scales and cfg.AUG.ENABLE and cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE:
+        raise ConfigError(
+            "DATA.TRAIN_CROP_SCALES and DATA.TRAIN_JITTER_SCALES_RELATIVE exclude each other. Set one []."
+        )
+
+
+@rule
+def directions_of_colour_are_a_matrix(cfg: CfgNode) -> None:
+    rows = cfg.DATA.TRAIN_PCA_EIGVEC
+    if [len(row) if isinstance(row, list | tuple) else 0 for row in rows] != [3, 3, 3]:
+        raise ConfigError(f"DATA.TRAIN_PCA_EIGVEC {rows} must be three rows of three numbers.")
 
 
 # Keys of a section that several models share and only one of them reads.

@@ -36,6 +36,12 @@ def checked(*options):
             ("GLOBAL_BATCH_SIZE", 64, "SOLVER.GRADIENT_ACCUMULATION_STEPS", 2),
             "both ask for gradient accumulation",
         ),
+        (("DATA.TRAIN_CROP_SCALES", [1, 1.2]), r"DATA\.TRAIN_CROP_SCALES .*at most 1"),
+        (
+            ("DATA.TRAIN_CROP_SCALES", [1], "AUG.ENABLE", True, "DATA.TRAIN_JITTER_SCALES_RELATIVE", [0.1, 1.0]),
+            "exclude each other",
+        ),
+        (("DATA.TRAIN_PCA_EIGVEC", [[1, 0], [0, 1]]), "three rows of three"),
         (("DATA.TRAIN_JITTER_ASPECT_RELATIVE", [0.75, 1.33]), r"Set DATA\.TRAIN_JITTER_SCALES_RELATIVE too"),
         (("TRAIN.AMP_DTYPE", "fp8"), "float16, bfloat16"),
         (("DATA.DECODING_BACKEND", "opencv"), "pyav, decord"),
