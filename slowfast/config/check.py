@@ -72,6 +72,7 @@ CHOICES = {
     "AUG.INTERPOLATION": ("bicubic", "bilinear"),
     "AUG.RE_MODE": ("pixel", "rand", "const"),
     "BN.NORM_TYPE": ("batchnorm", "sync_batchnorm"),
+    "DIST.STRATEGY": ("ddp", "fsdp"),
     "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
     "SOLVER.OPTIMIZING_METHOD": ("sgd", "adam", "adamw"),
 }
@@ -88,6 +89,11 @@ COUNTS = {
     "TRAIN.BATCH_SIZE": 1,
     "TRAIN.EVAL_PERIOD": 1,
     "TRAIN.CHECKPOINT_PERIOD": 1,
+    "TRAIN.CHECKPOINT_EVERY_STEPS": 0,
+    "TRAIN.KEEP_CHECKPOINTS": 0,
+    "TRAIN.MAX_NONFINITE_STEPS": 0,
+    "DIST.CPU_PROCESSES": 1,
+    "DIST.TIMEOUT": 1,
     "TEST.BATCH_SIZE": 1,
     "TEST.NUM_ENSEMBLE_VIEWS": -1,
     "DATA.NUM_FRAMES": 1,
@@ -124,6 +130,7 @@ RANGES = {
     "MIXUP.SWITCH_PROB": (0, 1),
     "MIXUP.LABEL_SMOOTH_VALUE": (0, 1),
     "MODEL.MAX_UNLOADED": (0, 1),
+    "TRAIN.CHECKPOINT_EVERY_MINUTES": (0, math.inf),
     "SOLVER.BASE_LR": (0, math.inf),
     "SOLVER.COSINE_END_LR": (0, math.inf),
     "SOLVER.WARMUP_START_LR": (0, math.inf),
@@ -200,13 +207,20 @@ def shards_are_numbered_from_zero(cfg: CfgNode) -> None:
 
 
 @rule
-def batches_divide_over_gpus(cfg: CfgNode) -> None:
-    gpus = max(cfg.NUM_GPUS, 1)
+def batches_divide_over_processes(cfg: CfgNode) -> None:
+    processes = cfg.NUM_GPUS or cfg.DIST.CPU_PROCESSES
+    divisor = "NUM_GPUS" if cfg.NUM_GPUS else "DIST.CPU_PROCESSES"
     for key in ("TRAIN.BATCH_SIZE", "TEST.BATCH_SIZE"):
         size = value_of(cfg, key)
-        if size % gpus:
-            fitting = max(size // gpus, 1) * gpus
-            raise ConfigError(f"{key} {size} does not divide over NUM_GPUS {gpus}. Set {key} {fitting}.")
+        if size % processes:
+            fitting = max(size // processes, 1) * processes
+            raise ConfigError(f"{key} {size} does not divide over {divisor} {processes}. Set {key} {fitting}.")
+
+
+@rule
+def sharded_training_needs_no_loss_scaling(cfg: CfgNode) -> None:
+    if cfg.DIST.STRATEGY == "fsdp" and cfg.TRAIN.MIXED_PRECISION and cfg.TRAIN.AMP_DTYPE == "float16":
+        raise ConfigError("DIST.STRATEGY fsdp does not scale float16's loss. Set TRAIN.AMP_DTYPE bfloat16.")
 
 
 @rule

@@ -39,7 +39,7 @@ def get_cfg() -> CfgNode:
 add_section(
     "",
     {
-        "NUM_GPUS": (1, "GPUs of this machine to use, a process each; 0 runs one process on the CPU."),
+        "NUM_GPUS": (1, "GPUs of this machine to use, a process each; 0 runs on the CPU (DIST.CPU_PROCESSES)."),
         "NUM_SHARDS": (1, "Machines that take part (torchrun's environment overrides it)."),
         "SHARD_ID": (0, "Which of NUM_SHARDS this machine is, from 0."),
         "OUTPUT_DIR": ("./tmp", "Folder of logs, checkpoints, predictions and reports."),
@@ -52,11 +52,16 @@ add_section(
         "DIST_BACKEND": ("nccl", "Backend of torch.distributed on GPUs; the CPU always uses gloo."),
         "LOG_PERIOD": (10, "Steps between two log lines.", "steps"),
         "LOG_MODEL_INFO": (True, "Log parameters and FLOPs before training."),
-        "GLOBAL_BATCH_SIZE": (
-            0,
-            "Accumulate gradients to this many clips over all processes; 0: off.",
-            "clips",
-        ),
+        "GLOBAL_BATCH_SIZE": (0, "Accumulate gradients to this many clips over all processes; 0: off.", "clips"),
+    },
+)
+
+add_section(
+    "DIST",
+    {
+        "CPU_PROCESSES": (1, "Processes of this machine with NUM_GPUS 0; TRAIN.BATCH_SIZE is divided over them."),
+        "STRATEGY": ("ddp", "ddp: a whole model in each process; fsdp: its blocks sharded over all (FSDP2)."),
+        "TIMEOUT": (600, "How long a process waits for the others before the job ends.", "s"),
     },
 )
 
@@ -68,21 +73,16 @@ add_section(
         "BATCH_SIZE": (64, "Videos a step on one machine, over its GPUs.", "videos"),
         "EVAL_PERIOD": (10, "Epochs between validations; the last epoch is always validated.", "epochs"),
         "CHECKPOINT_PERIOD": (10, "Epochs between checkpoints; the last epoch is always saved.", "epochs"),
+        "CHECKPOINT_EVERY_STEPS": (0, "Also save after this many steps, within epochs; 0: off.", "steps"),
+        "CHECKPOINT_EVERY_MINUTES": (0.0, "Also save when this much time has passed; 0: off.", "minutes"),
+        "KEEP_CHECKPOINTS": (0, "Epoch checkpoints to keep, the newest; 0: all. The best is kept besides."),
+        "MAX_NONFINITE_STEPS": (10, "Steps in a row with a NaN or infinite loss or gradient that are only skipped."),
         "AUTO_RESUME": (True, "Go on from OUTPUT_DIR's newest checkpoint if there is one."),
-        "RESUME_CHANGED": (
-            False,
-            "Let a resumed run go on although keys that decide its weights have changed.",
-        ),
+        "RESUME_CHANGED": (False, "Let a resumed run go on although keys that decide its weights have changed."),
         "CHECKPOINT_FILE_PATH": ("", "Checkpoint to start from when OUTPUT_DIR has none."),
-        "CHECKPOINT_EPOCH_RESET": (
-            False,
-            "Take only the weights of CHECKPOINT_FILE_PATH, and start at epoch 0.",
-        ),
+        "CHECKPOINT_EPOCH_RESET": (False, "Take only the weights of CHECKPOINT_FILE_PATH, and start at epoch 0."),
         "CHECKPOINT_CLEAR_NAME_PATTERN": ([], "Parts removed from the names in CHECKPOINT_FILE_PATH."),
-        "MIXED_PRECISION": (
-            None,
-            "Train under autocast. None: as the model's publication on GPUs, else off.",
-        ),
+        "MIXED_PRECISION": (None, "Train under autocast. None: as the model's publication on GPUs, else off."),
         "AMP_DTYPE": ("float16", "Type under autocast: float16 (with loss scaling) or bfloat16."),
     },
 )

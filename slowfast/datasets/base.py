@@ -1,5 +1,6 @@
 """What every video data set shares: entries of a list, views, one random generator a sample, broken videos."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +76,11 @@ class VideoDataset(torch.utils.data.Dataset):
     def find_list(self, cfg) -> Path:
         """The split's list file."""
         raise NotImplementedError
+
+    def digest(self) -> str:
+        """SHA-256 of the list's file names and labels in their order, whatever folder they are in."""
+        rows = "\n".join(f"{Path(entry.path).name} {entry.label}" for entry in self.entries)
+        return hashlib.sha256(rows.encode()).hexdigest()
 
     def read_entries(self, cfg) -> list[Entry]:
         """The list's content."""

@@ -9,7 +9,7 @@ from slowfast.datasets.decoder import VideoError
 from slowfast.datasets.loader import Loader
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.sampler import EpochBatchSampler
-from slowfast.utils.distributed import get_rank, get_world_size
+from slowfast.utils.distributed import get_rank, get_world_size, processes_per_machine
 
 
 def build_dataset(cfg, split: str) -> VideoDataset:
@@ -27,7 +27,7 @@ def build_loader(cfg, split: str, dataset: VideoDataset | None = None) -> Loader
     total = cfg.TEST.BATCH_SIZE if split == "test" else cfg.TRAIN.BATCH_SIZE
     sampler = EpochBatchSampler(
         len(dataset),
-        max(total // max(cfg.NUM_GPUS, 1) // dataset.num_views, 1),  # videos; all views of one come together
+        max(total // processes_per_machine(cfg) // dataset.num_views, 1),  # videos; all views of one come together
         rank=get_rank(),
         world_size=get_world_size(),
         shuffle=split == "train",

@@ -1,14 +1,16 @@
 """The one evaluation loop: every view of a loader through the model, one score per (video, view)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
 
 from slowfast.datasets import BadVideos, normalize, prefetch
 from slowfast.engine.progress import Progress
+from slowfast.engine.signals import RunInterrupted, requested
 from slowfast.evaluation.meters import StepTimer, duration, topk_errors
 from slowfast.evaluation.views import Scores, ViewScores
+from slowfast.utils.distributed import any_rank, gather_objects
 
 
 def score_views(
@@ -28,6 +30,9 @@ def score_views(
 
     `step_stats(step, steps, timer, errors)` makes the json_stats of a step from the errors so far, in percent of
     views; it is asked every LOG_PERIOD steps, or every step.
+
+    Raises:
+        RunInterrupted: a rank was asked to stop; nothing of the scores is kept.
     """
     scores = ViewScores(loader.dataset.num_videos, loader.dataset.num_views, cfg.MODEL.NUM_CLASSES)
     progress = Progress(title, len(loader), cfg.LOG_PERIOD)
@@ -37,7 +42,7 @@ def score_views(
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        for step, batch in enumerate(prefetch(loader, device)):
+        for step, batch in enumerate(prefetch(until_stopped(loader, device), device)):
             timer.data_ready()
             bad_videos.add(batch.unread)
             parts = batch.clips.to(device, non_blocking=True).split(step_views)
@@ -59,3 +64,15 @@ def score_views(
     bad_videos.report("they count as wrong")
     model.train(was_training)
     return scores.gather()
+
+
+def until_stopped(loader, device: torch.device) -> Iterator:
+    """The loader's batches, of which ranks may have different numbers; all stop together if one is asked to."""
+    batches = iter(loader)
+    for _ in range(max(gather_objects(len(loader)))):
+        batch = next(batches, None)
+        (stop,) = any_rank([requested() is not None], device)
+        if stop:
+            raise RunInterrupted("scores that were not complete are dropped.")
+        if batch is not None:
+            yield batch

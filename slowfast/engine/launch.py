@@ -1,91 +1,169 @@
-"""Starts a run on one or several processes: torchrun's environment, local GPUs, or shards by hand."""
+"""Starts a run on one or several processes: torchrun's or Slurm's environment, local processes, or shards by hand."""
 
 import os
+import re
+import signal
 import socket
+import subprocess
+import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from slowfast.engine.cluster import Membership, membership
 from slowfast.engine.env import check_gpus, make_deterministic, select_device
-from slowfast.utils.distributed import barrier, free_port, gather_objects
+from slowfast.engine.lock import run_lock
+from slowfast.engine.signals import RunInterrupted, forwarding_to, listening, requested
+from slowfast.utils.distributed import barrier, free_port, gather_objects, is_master, on_master, processes_per_machine
 from slowfast.utils.logging import USER_ERRORS, logger, report_error, setup_logging
 from slowfast.utils.memory import keep_freed_memory
+
+# How torch's backends say that another rank is gone or silent.
+LOST_RANK = re.compile(
+    r"Connection (closed|reset|refused)|Broken pipe|[Tt]imed out|[Tt]imeout|NCCL|socket|recvValue failed|peer"
+)
+GRACE_SECONDS = 10.0
+
+
+class LostRankError(ConnectionError):
+    """Another process of the job died or hangs; names this rank, the operator it waited in, and what torch said."""
 
 
 def launch(cfg, run: Callable, init_method: str | None = None) -> None:
     """Calls `run(cfg, device)` in every process this machine contributes to the job.
 
-    Under torchrun this process is one rank. Else NUM_GPUS processes are started here (one for NUM_GPUS 0),
-    of NUM_SHARDS times as many; several shards meet at `init_method`, tcp://HOST:PORT of shard 0.
+    Under torchrun or srun this process is one rank. Else NUM_GPUS (on the CPU DIST.CPU_PROCESSES) processes are
+    started here, of NUM_SHARDS times as many; several shards meet at `init_method`, tcp://HOST:PORT of shard 0.
+    Ends the process with status 0 when a signal has interrupted the run.
 
     Raises:
         ValueError: more GPUs asked for than there are, or shards without a meeting point.
     """
     check_gpus(cfg.NUM_GPUS)
-    if {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
-        local_rank = int(os.environ.get("LOCAL_RANK", 0))
-        first_rank, world_size = int(os.environ["RANK"]) - local_rank, int(os.environ["WORLD_SIZE"])
-        run_process(local_rank, cfg, run, first_rank, world_size, "env://")
-        return
-    local = max(cfg.NUM_GPUS, 1)
-    if cfg.NUM_SHARDS > 1 and init_method is None:
+    local = processes_per_machine(cfg)
+    place = membership(os.environ)
+    if place:
+        if place.local_size != local and (cfg.NUM_GPUS or local > 1):
+            key = "NUM_GPUS" if cfg.NUM_GPUS else "DIST.CPU_PROCESSES"
+            raise ValueError(
+                f"{place.source} has {place.local_size} processes on this machine and {key} is {local}. "
+                f"Set {key} {place.local_size}: TRAIN.BATCH_SIZE is divided by it."
+            )
+        interrupted = run_process(place, cfg, run)
+    elif cfg.NUM_SHARDS > 1 and init_method is None:
         raise ValueError("NUM_SHARDS > 1 needs a meeting point: give every shard --init_method tcp://HOST:PORT.")
-    where = init_method or f"tcp://localhost:{free_port()}"
-    args = (cfg, run, cfg.SHARD_ID * local, local * cfg.NUM_SHARDS, where)
-    if local == 1:
-        run_process(0, *args)
-        return
-    try:
-        mp.spawn(run_child, args=args, nprocs=local)
-    except mp.ProcessExitedException as error:
-        # The child has said what is wrong.
-        raise SystemExit(error.exit_code) from None
+    else:
+        where = init_method or f"tcp://localhost:{free_port()}"
+        first, world_size = cfg.SHARD_ID * local, local * cfg.NUM_SHARDS
+        if local == 1:
+            place = Membership(first, 0, world_size, 1, where, "the command line")
+            interrupted = run_process(place, cfg, run)
+        else:
+            interrupted = start_children(cfg, run, first, world_size, where)
+    if interrupted:
+        raise SystemExit(0)
 
 
-def run_child(local_rank: int, *args) -> None:
+def start_children(cfg, run: Callable, first_rank: int, world_size: int, init_method: str) -> bool:
+    """This machine's ranks as processes of their own; returns whether a signal has interrupted them."""
+    local = processes_per_machine(cfg)
+    children = mp.spawn(run_child, (cfg, run, first_rank, world_size, local, init_method), local, join=False)
+    with forwarding_to(children.pids()):
+        try:
+            while not children.join(grace_period=GRACE_SECONDS):
+                pass
+        except mp.ProcessExitedException as error:
+            # The child has said what is wrong.
+            raise SystemExit(error.exit_code if error.exit_code > 0 else 1) from None
+        return requested() is not None
+
+
+def run_child(local_rank: int, cfg, run: Callable, first_rank: int, world_size: int, local: int, where: str) -> None:
     """`run_process` in a process of its own: a mistake of the user ends it with one message, not a traceback."""
+    # A child without its parent would go on unseen and hold OUTPUT_DIR.
+    mp._prctl_pr_set_pdeathsig(signal.SIGKILL)
     try:
-        run_process(local_rank, *args)
+        run_process(
+            Membership(first_rank + local_rank, local_rank, world_size, local, where, "the command line"), cfg, run
+        )
     except USER_ERRORS as error:
         report_error(error, rank=local_rank)
         raise SystemExit(1) from None
 
 
-def run_process(local_rank: int, cfg, run: Callable, first_rank: int, world_size: int, init_method: str) -> None:
-    """One rank's life: join the group, set up logging and determinism, run, leave."""
-    rank = first_rank + local_rank
-    device = select_device(cfg.NUM_GPUS, local_rank)
-    if world_size > 1:
-        backend = cfg.DIST_BACKEND if cfg.NUM_GPUS else "gloo"
-        dist.init_process_group(backend, init_method=init_method, world_size=world_size, rank=rank)
+def run_process(place: Membership, cfg, run: Callable) -> bool:
+    """One rank's life: join the group, lock and log, run, leave; returns whether a signal has interrupted it."""
+    device = select_device(cfg.NUM_GPUS, place.local_rank)
+    lost = False
+    with ExitStack() as stack:
+        stack.enter_context(listening())
+        try:
+            if place.world_size > 1:
+                join_group(place, cfg)
+            setup_logging(None)
+            on_master(open_output, stack, cfg.OUTPUT_DIR)
+            make_deterministic()
+            if device.type == "cpu":
+                keep_freed_memory()
+            if cfg.CPU_THREADS:
+                torch.set_num_threads(cfg.CPU_THREADS)
+            announce_ranks(place, str(device), cfg)
+            try:
+                run(cfg, device)
+                interrupted = False
+            except RunInterrupted as interruption:
+                say_how_to_go_on(interruption)
+                interrupted = True
+            barrier()  # ranks leave together: one that goes early can take the others' connections along
+        except Exception as error:
+            if getattr(error, "on_every_rank", False):
+                barrier()
+            lost = place.world_size > 1 and isinstance(error, RuntimeError) and LOST_RANK.search(str(error))
+            if lost:
+                raise LostRankError(describe_loss(error, place, cfg.DIST.TIMEOUT)) from error
+            raise
+        finally:
+            if dist.is_initialized() and not lost:  # a group without one of its ranks cannot be left in order
+                dist.destroy_process_group()
+    return interrupted
+
+
+def join_group(place: Membership, cfg) -> None:
+    """Meets the other ranks; each then waits at most DIST.TIMEOUT for the others, here and in every operator."""
+    timeout = timedelta(seconds=cfg.DIST.TIMEOUT)
+    store, _, _ = next(dist.rendezvous(place.init_method, place.rank, place.world_size, timeout=timeout))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        # torchrun on one machine keeps its store over restarts (static rendezvous, torch 2.15), and a restarted group
+        # would find the addresses of the dead one there.
+        store = dist.PrefixStore(f"restart {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    backend = cfg.DIST_BACKEND if cfg.NUM_GPUS else "gloo"
+    dist.init_process_group(backend, store=store, world_size=place.world_size, rank=place.rank, timeout=timeout)
+
+
+def open_output(stack: ExitStack, output_dir: str) -> None:
+    """Locks OUTPUT_DIR for this run and logs there."""
     try:
-        setup_logging(cfg.OUTPUT_DIR)
-        make_deterministic()
-        if device.type == "cpu":
-            keep_freed_memory()
-        if cfg.CPU_THREADS:
-            torch.set_num_threads(cfg.CPU_THREADS)
-        announce_ranks(rank, world_size, str(device), cfg)
-        run(cfg, device)
-        barrier()  # ranks leave together: one that goes early can take the others' connections along
-    except Exception as error:
-        if getattr(error, "on_every_rank", False):
-            barrier()
-        raise
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+        stack.enter_context(run_lock(output_dir))
+        setup_logging(output_dir)
+    except OSError as error:
+        raise OSError(
+            f"OUTPUT_DIR {output_dir} cannot be written: {error}. Set OUTPUT_DIR to a folder that can."
+        ) from None
 
 
-def announce_ranks(rank: int, world_size: int, device: str, cfg) -> None:
-    """Logs who takes part and the batch a weight update sees."""
-    threads = f", {torch.get_num_threads()} threads" if device == "cpu" else ""
-    hosts = gather_objects(f"rank {rank} on {socket.gethostname()} {device}{threads}")
-    logger.info("%d process%s: %s", world_size, "es" if world_size > 1 else "", "; ".join(hosts))
+def announce_ranks(place: Membership, device: str, cfg) -> None:
+    """Logs who takes part, as a table, and the batch a weight update sees."""
+    world_size = place.world_size
+    threads = f"{torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name(device)
+    rows = gather_objects((place.rank, socket.gethostname(), os.getpid(), device, threads))
+    table = "\n".join(f"  rank {rank}  {host}  process {pid}  {dev}  {what}" for rank, host, pid, dev, what in rows)
+    logger.info("%d process%s, by %s:\n%s", world_size, "es" if world_size > 1 else "", place.source, table)
     if cfg.TRAIN.ENABLE:
-        per_process = cfg.TRAIN.BATCH_SIZE // max(cfg.NUM_GPUS, 1)
+        per_process = cfg.TRAIN.BATCH_SIZE // processes_per_machine(cfg)
         steps = accumulation_steps(cfg, world_size)
         logger.info(
             "Effective batch %d clips = %d a process x %d processes x %d accumulated x %d samples a video",
@@ -97,6 +175,36 @@ def announce_ranks(rank: int, world_size: int, device: str, cfg) -> None:
         )
 
 
+def say_how_to_go_on(interruption: RunInterrupted) -> None:
+    """The last line of an interrupted run; on SIGUSR1 under Slurm (sbatch --signal) the job is queued again."""
+    logger.info("Interrupted: %s Start the same command again to go on.", interruption)
+    asked = signal.SIGUSR1 in gather_objects(requested())
+    job = os.environ.get("SLURM_JOB_ID")
+    if not (asked and job and is_master()):
+        return
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True)
+        logger.info("Slurm job %s is queued again.", job)
+    except (OSError, subprocess.CalledProcessError) as error:
+        logger.error("Slurm job %s could not be queued again: %s", job, getattr(error, "stderr", None) or error)
+
+
+def describe_loss(error: RuntimeError, place: Membership, timeout: int) -> str:
+    """Which rank noticed, where in the program, in which operator of torch.distributed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if f"{os.sep}slowfast{os.sep}" in frame.filename] or frames
+    where = f"{ours[-1].name} ({os.path.basename(ours[-1].filename)}:{ours[-1].lineno})"
+    operators = [frame.name for frame in frames if frame.filename.endswith("distributed_c10d.py")]
+    operator = operators[-1] if operators else "the exchange of gradients"
+    first_line = str(error).strip().splitlines()[0]
+    return (
+        f"Rank {place.rank} of {place.world_size} on {socket.gethostname()} lost another rank while it waited in "
+        f"{operator}, called by {where}: {first_line}. A process of the job has died or hangs; its own message tells "
+        f"more. (A process waits at most DIST.TIMEOUT {timeout} s.) Start the same command again to go on from the "
+        "last checkpoint."
+    )
+
+
 def accumulation_steps(cfg, world_size: int) -> int:
     """Loader steps per weight update: SOLVER.GRADIENT_ACCUMULATION_STEPS, or what GLOBAL_BATCH_SIZE needs.
 
@@ -105,7 +213,7 @@ def accumulation_steps(cfg, world_size: int) -> int:
     """
     if not cfg.GLOBAL_BATCH_SIZE:
         return cfg.SOLVER.GRADIENT_ACCUMULATION_STEPS
-    clips = cfg.TRAIN.BATCH_SIZE // max(cfg.NUM_GPUS, 1) * world_size
+    clips = cfg.TRAIN.BATCH_SIZE // processes_per_machine(cfg) * world_size
     if cfg.GLOBAL_BATCH_SIZE % clips:
         raise ValueError(
             f"GLOBAL_BATCH_SIZE {cfg.GLOBAL_BATCH_SIZE} is no multiple of the {clips} clips of one step "

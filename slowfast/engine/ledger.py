@@ -1,28 +1,33 @@
 """The ledger of a run: all that decides its next step, on disk; and whether it may go on from there."""
 
 import math
+from typing import NamedTuple
 
 import torch
 import yaml
 from torch import nn
 
 from slowfast.config.node import flatten
+from slowfast.engine.parallel import load_model, load_optimizer, whole
+from slowfast.engine.saver import BackgroundSaver
 from slowfast.utils.checkpoint import (
     BEST_NAME,
-    NAME,
     CheckpointError,
     checkpoint_dir,
-    epoch_checkpoints,
+    checkpoint_name,
     last_good_checkpoint,
     load_checkpoint,
-    save_atomically,
+    remove_checkpoint,
+    remove_leftovers,
+    remove_surplus,
+    run_checkpoints,
 )
-from slowfast.utils.distributed import barrier, get_world_size, is_master
+from slowfast.utils.distributed import barrier, get_world_size, is_master, on_master
 from slowfast.utils.logging import logger
 from slowfast.version import __version__
 
 # Keys that may change between an interruption and the resume without changing the weights that come out.
-FREE_SECTIONS = ("TEST", "TENSORBOARD", "BENCHMARK", "DEMO", "DATA_LOADER")
+FREE_SECTIONS = ("TEST", "TENSORBOARD", "BENCHMARK", "DEMO", "DATA_LOADER", "DIST")
 FREE_KEYS = {
     *(
         "OUTPUT_DIR",
@@ -35,41 +40,76 @@ FREE_KEYS = {
         "CPU_THREADS",
     ),
     *("TRAIN.ENABLE", "TRAIN.AUTO_RESUME", "TRAIN.EVAL_PERIOD", "TRAIN.CHECKPOINT_PERIOD"),
+    *("TRAIN.CHECKPOINT_EVERY_STEPS", "TRAIN.CHECKPOINT_EVERY_MINUTES", "TRAIN.KEEP_CHECKPOINTS"),
+    *("TRAIN.MAX_NONFINITE_STEPS",),
     *("TRAIN.CHECKPOINT_FILE_PATH", "TRAIN.RESUME_CHANGED", "DATA.PATH_TO_DATA_DIR", "DATA.PATH_PREFIX"),
     *("DATA.CHECK_VIDEOS", "DATA.VAL_VIEW", "DATA.TEST_CROP_SIZE", "DATA.ENSEMBLE_METHOD"),
     *("DATA.MAX_BAD_VIDEOS", "DATA.DECODE_CACHE", "DATA.DECODE_CACHE_GB"),
 }
+VERSIONS = {"slowfast": __version__, "torch": str(torch.__version__)}
+
+
+class Position(NamedTuple):
+    """How far training has come: finished epochs, and finished steps and samples of the epoch under way.
+
+    `meters`: what each rank has measured of that epoch (`TrainMeter.state`).
+    """
+
+    epoch: int = 0
+    steps: int = 0
+    samples: int = 0
+    meters: tuple[dict, ...] = ()
 
 
 class Ledger:
     """Saves and resumes one run in OUTPUT_DIR/checkpoints; keeps the best validation's weights apart."""
 
-    def __init__(self, cfg, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler):
+    def __init__(
+        self,
+        cfg,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        train_list: str,
+    ):
+        """`train_list`: digest of the training list, whose rows each epoch's order is drawn from."""
+        self.train_list = train_list
         self.cfg, self.model, self.optimizer, self.scaler = cfg, model, optimizer, scaler
         self.folder = checkpoint_dir(cfg.OUTPUT_DIR)
+        self.saver = BackgroundSaver(self.folder)
         self.best = {"top1_err": math.inf, "top5_err": math.inf, "epoch": -1}
+        if is_master():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(cfg.OUTPUT_DIR)
 
-    def state(self, epoch: int) -> dict:
-        """The checkpoint of a finished epoch (counted from 0), in upstream's layout."""
+    def state(self, position: Position) -> dict:
+        """A checkpoint in upstream's layout, where `epoch` is the last finished one, counted from 0.
+
+        No generator's state is in it: every random number of a step or sample comes from its place in the run.
+        """
         scaler = self.scaler.state_dict()
         return {
-            "epoch": epoch,
-            "model_state": self.model.state_dict(),
-            "optimizer_state": self.optimizer.state_dict(),
+            "epoch": position.epoch - 1,
+            "position": position._asdict() | {"meters": list(position.meters)},
+            "model_state": whole(self.model.state_dict()),
+            "optimizer_state": whole(self.optimizer.state_dict()),
             "scaler_state": scaler,
             "scaler": scaler,  # the name the UniFormer family reads
             "cfg": self.cfg.dump(),
             "best": dict(self.best),
-            "versions": {"slowfast": __version__, "torch": str(torch.__version__)},
+            "train_list": self.train_list,
+            "versions": VERSIONS,
             "world_size": get_world_size(),
         }
 
-    def save(self, epoch: int) -> None:
-        """Writes the epoch's checkpoint, on the master."""
+    def save(self, position: Position) -> None:
+        """Begins to write the checkpoint of a position, on the master; all ranks call it."""
+        self.write(self.state(position), checkpoint_name(position.epoch, position.steps))
+
+    def write(self, state: dict, name: str) -> None:
         if is_master():
-            path = save_atomically(self.state(epoch), self.folder / NAME.format(epoch + 1))
-            logger.info("Saved %s", path)
-        barrier()
+            keep = self.cfg.TRAIN.KEEP_CHECKPOINTS
+            self.saver.save(state, name, lambda: remove_surplus(self.cfg.OUTPUT_DIR, keep))
 
     def record_validation(self, epoch: int, top1_err: float, top5_err: float) -> None:
         """Notes the lowest errors so far, and keeps these weights apart if their top-1 error is the lowest."""
@@ -77,36 +117,73 @@ class Ledger:
         if top1_err >= self.best["top1_err"]:
             return
         self.best |= {"top1_err": top1_err, "epoch": epoch}
+        logger.info("Best so far")
+        self.write(self.state(Position(epoch + 1)) | {"Valtop1Err": top1_err}, BEST_NAME)
+
+    def finish(self) -> None:
+        """The end of training: its last checkpoint must be on disk, those of steps are no longer needed.
+
+        Raises:
+            CheckpointError: it still cannot be written.
+        """
+        last = Position(self.cfg.SOLVER.MAX_EPOCH)
+        path = self.folder / checkpoint_name(last.epoch)
+        self.wait()
+        if on_master(lambda: not path.is_file()):
+            self.remove_steps()
+            self.save(last)  # once more: space may have come free
+            self.wait()
+        on_master(self.check_written, path)
+        self.remove_steps()
+
+    def check_written(self, path) -> None:
+        if not path.is_file():
+            raise CheckpointError(
+                f"The trained weights could not be written to {path}. Free space and start the same command again: it "
+                "goes on from the last checkpoint that could."
+            )
+
+    def remove_steps(self) -> None:
         if is_master():
-            path = save_atomically(self.state(epoch) | {"Valtop1Err": top1_err}, self.folder / BEST_NAME)
-            logger.info("Best so far, saved %s", path)
+            for path in run_checkpoints(self.cfg.OUTPUT_DIR):
+                if "_step_" in path.name:
+                    remove_checkpoint(path)
+
+    def wait(self) -> None:
+        """Until what was saved is on disk."""
+        self.saver.wait()
         barrier()
 
-    def resume(self) -> int:
-        """Goes on from the newest readable checkpoint; returns the epoch to train next, 0 if there is none.
+    def resume(self) -> Position:
+        """Goes on from the newest readable checkpoint; returns where, the start if there is none.
 
         Raises:
             CheckpointError: checkpoints exist and none is readable, or the config differs in what trains.
         """
+        path = on_master(self.choose)
+        return self.restore(load_checkpoint(path), path) if path else Position()
+
+    def choose(self) -> str | None:
+        """The checkpoint to go on from."""
         found = last_good_checkpoint(self.cfg.OUTPUT_DIR)
         if found is None:
-            return 0
+            return None
         path, state, problems = found
         for problem in problems:
-            logger.warning("%s  Using an older one.", problem)
+            logger.warning("%s Using an older one.", problem)
         self.check_config(state, str(path))
-        return self.restore(state, str(path))
+        return str(path)
 
-    def continue_from(self, path: str) -> int:
+    def continue_from(self, path: str) -> Position:
         """Goes on from another run's checkpoint with its optimizer and epoch (TRAIN.CHECKPOINT_EPOCH_RESET False)."""
         state = load_checkpoint(path)
         return self.restore(state | {"best": None}, path)
 
-    def restore(self, state: dict, path: str) -> int:
-        """Weights, optimizer, scaler, best metric of a checkpoint; returns the epoch to train next."""
+    def restore(self, state: dict, path: str) -> Position:
+        """Weights, optimizer, scaler, best metric of a checkpoint; returns where to go on."""
         try:
-            self.model.load_state_dict(state["model_state"])
-            self.optimizer.load_state_dict(state["optimizer_state"])
+            load_model(self.model, state["model_state"])
+            load_optimizer(self.optimizer, state["optimizer_state"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{path} does not fit this model and optimizer: {error}. To start from its weights only, set "
@@ -116,18 +193,27 @@ class Ledger:
         if scaler and self.scaler.is_enabled():
             self.scaler.load_state_dict(scaler)
         self.best |= state.get("best") or {}
+        position = Position(**state.get("position", {"epoch": state["epoch"] + 1}))
         if state.get("world_size", get_world_size()) != get_world_size():
             logger.warning(
                 "%s was saved by %d processes and %d go on: each sample is still seen once an epoch, but sums "
                 "are taken in another order, so the weights will not be the same bit for bit.",
                 *(path, state["world_size"], get_world_size()),
             )
-        logger.info("Resumed from %s (epoch %d done)", path, state["epoch"] + 1)
-        return state["epoch"] + 1
+        logger.info("Resumed from %s (%d epochs and %d steps done)", path, position.epoch, position.steps)
+        return position
 
     def check_config(self, state: dict, path: str) -> None:
         """Refuses to go on with other settings than the checkpoint's, unless TRAIN.RESUME_CHANGED allows it."""
+        for package, version in state.get("versions", {}).items():
+            if version != VERSIONS[package]:
+                logger.warning(
+                    "%s was saved by %s %s and %s goes on: the weights may differ in their last bits.",
+                    *(path, package, version, VERSIONS[package]),
+                )
         changed = changed_keys(yaml.safe_load(state["cfg"]), yaml.safe_load(self.cfg.dump()))
+        if state.get("train_list", self.train_list) != self.train_list:
+            changed["the training list, by SHA-256"] = (state["train_list"][:12], self.train_list[:12])
         if not changed:
             return
         lines = "\n".join(f"  {key}: {old!r} then, {new!r} now" for key, (old, new) in changed.items())
@@ -151,7 +237,7 @@ def changed_keys(then: dict, now: dict) -> dict[str, tuple]:
 
 def refuse_foreign_checkpoints(cfg) -> None:
     """With AUTO_RESUME off, a used OUTPUT_DIR would mix two runs' checkpoints; says so before anything is lost."""
-    if not cfg.TRAIN.AUTO_RESUME and epoch_checkpoints(cfg.OUTPUT_DIR):
+    if not cfg.TRAIN.AUTO_RESUME and run_checkpoints(cfg.OUTPUT_DIR):
         raise ValueError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} already holds checkpoints of another run and TRAIN.AUTO_RESUME is False. "
             "Set OUTPUT_DIR to a new folder, or TRAIN.AUTO_RESUME True to go on with that run."

@@ -18,31 +18,21 @@ from slowfast.engine.ledger import refuse_foreign_checkpoints
 from slowfast.engine.weights import check_test_weights
 from slowfast.evaluation.complexity import count_flops, count_parameters
 from slowfast.models import build_model
-from slowfast.utils.distributed import broadcast_object, get_world_size, is_master
+from slowfast.utils.distributed import get_world_size, on_master, processes_per_machine
 from slowfast.utils.logging import logger
 
 
 class PreflightError(ValueError):
-    """The run cannot end well as it is configured; the message says why and what to set. Raised on every rank."""
-
-    on_every_rank = True
+    """The run cannot end well as it is configured; the message says why and what to set."""
 
 
 def preflight(cfg) -> None:
     """Tries every part of the run on one sample, on the master, before the first epoch; all ranks stop if it fails.
 
     Raises:
-        PreflightError: with the first thing found and what to do about it.
+        ValueError, OSError, KeyError: the first thing found and what to do about it, on every rank.
     """
-    problem = None
-    if is_master():
-        try:
-            check_run(cfg)
-        except (ValueError, OSError, KeyError) as error:
-            problem = str(error.args[0] if isinstance(error, KeyError) else error)
-    problem = broadcast_object(problem)
-    if problem:
-        raise PreflightError(problem)
+    on_master(check_run, cfg)
 
 
 def check_run(cfg) -> None:
@@ -72,10 +62,11 @@ def check_run(cfg) -> None:
 def check_batches(cfg, num_videos: int) -> None:
     """Every process needs two samples a step, or its batch norms have nothing to normalise over."""
     world_size = get_world_size()
-    per_process = min(cfg.TRAIN.BATCH_SIZE // max(cfg.NUM_GPUS, 1), num_videos // world_size)
+    steps = -(-num_videos // (cfg.TRAIN.BATCH_SIZE // processes_per_machine(cfg) * world_size))
+    per_process = num_videos // steps // world_size  # in the smallest step, the smallest share
     if per_process * cfg.AUG.NUM_SAMPLE < 2:
         raise PreflightError(
-            f"Training would see {per_process} video a step and process ({num_videos} videos, TRAIN.BATCH_SIZE "
+            f"Training would see {per_process} video in some step and process ({num_videos} videos, TRAIN.BATCH_SIZE "
             f"{cfg.TRAIN.BATCH_SIZE}, {world_size} processes), and batch norm needs two samples. List more videos, "
             "raise TRAIN.BATCH_SIZE or set AUG.NUM_SAMPLE 2."
         )
@@ -99,12 +90,15 @@ def check_disk(cfg, model: nn.Module) -> None:
         return
     moments = 1 if cfg.SOLVER.OPTIMIZING_METHOD == "sgd" else 2
     size = 4 * count_parameters(model) * (1 + moments)
-    count = -(-cfg.SOLVER.MAX_EPOCH // cfg.TRAIN.CHECKPOINT_PERIOD) + 2  # and the best, and one being written
+    epochs = -(-cfg.SOLVER.MAX_EPOCH // cfg.TRAIN.CHECKPOINT_PERIOD)
+    # Besides: the best, one being written, and two of steps.
+    count = min(epochs, cfg.TRAIN.KEEP_CHECKPOINTS or epochs) + 4
     free = shutil.disk_usage(cfg.OUTPUT_DIR).free
     if size * count > free:
         raise PreflightError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} has {free / 1e9:.1f} GB free and {count} checkpoints of {size / 1e9:.2f} GB "
-            f"need {size * count / 1e9:.1f} GB. Raise TRAIN.CHECKPOINT_PERIOD or set OUTPUT_DIR to a larger disk."
+            f"need {size * count / 1e9:.1f} GB. Set TRAIN.KEEP_CHECKPOINTS, raise TRAIN.CHECKPOINT_PERIOD or set "
+            "OUTPUT_DIR to a larger disk."
         )
 
 

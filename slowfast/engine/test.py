@@ -17,7 +17,7 @@ from slowfast.evaluation.views import Scores, save_predictions
 from slowfast.models import build_model
 from slowfast.models.pretrained import load_weights
 from slowfast.spiking.monitor import merge_totals, record_firing_rates
-from slowfast.utils.distributed import gather_objects, is_master
+from slowfast.utils.distributed import gather_objects, is_master, processes_per_machine
 from slowfast.utils.logging import log_json_stats, logger
 from slowfast.visualization import TensorboardWriter, save_confusion_matrix
 
@@ -40,7 +40,7 @@ def test(cfg, device: torch.device, class_names: list[str], train_seconds: float
             model,
             loader,
             device,
-            step_views=cfg.TEST.BATCH_SIZE // max(cfg.NUM_GPUS, 1),
+            step_views=cfg.TEST.BATCH_SIZE // processes_per_machine(cfg),
             title=f"test {clips} clips x {crops} crops",
             step_stats=test_iter_stats,
             every_step=True,

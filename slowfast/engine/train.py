@@ -1,54 +1,50 @@
 """Training: the story of a run from the model's first weights to its last checkpoint."""
 
-import math
 import time
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
-from slowfast.datasets import BadVideos, MixUp, build_loader, normalize, prefetch
+from slowfast.datasets import BadVideos, build_loader, normalize, prefetch
 from slowfast.engine.env import seed_all
 from slowfast.engine.evaluate import score_views
-from slowfast.engine.launch import accumulation_steps
-from slowfast.engine.ledger import Ledger
+from slowfast.engine.ledger import Ledger, Position
+from slowfast.engine.parallel import gathered
 from slowfast.engine.progress import Progress
-from slowfast.evaluation.meters import TrainMeter, gpu_mem, ram, topk_errors, val_iter_stats
-from slowfast.models import build_model
-from slowfast.models.losses import build_loss
+from slowfast.engine.signals import RunInterrupted
+from slowfast.engine.step import Learner
+from slowfast.evaluation.meters import TrainMeter, gpu_mem, merge_meters, ram, val_iter_stats
 from slowfast.models.pretrained import initial_weights, load_weights
-from slowfast.solver import build_lr_schedule, build_optimizer, describe_groups, set_learning_rate
-from slowfast.spiking import synchronize_norms
+from slowfast.solver import build_lr_schedule, set_learning_rate
 from slowfast.utils.checkpoint import load_checkpoint
-from slowfast.utils.distributed import all_reduce_sum, get_rank, get_world_size
+from slowfast.utils.distributed import (
+    all_reduce_sum,
+    broadcast_buffers,
+    gather_objects,
+    get_rank,
+    get_world_size,
+    is_master,
+)
 from slowfast.utils.logging import log_json_stats, logger
 from slowfast.visualization import TensorboardWriter
 
-AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-class NonFiniteLossError(ValueError):
-    """The loss became NaN or infinite; names the epoch, the step and the videos of the batch."""
-
 
 def train(cfg, device: torch.device, class_names: list[str]) -> None:
-    """Trains `MODEL.MODEL_NAME` up to SOLVER.MAX_EPOCH, from OUTPUT_DIR's last checkpoint if there is one."""
-    trainer = Trainer(cfg, device)
-    writer = TensorboardWriter(cfg)
-    start_epoch = trainer.ledger.resume() if cfg.TRAIN.AUTO_RESUME else 0
-    if start_epoch == 0 and cfg.TRAIN.CHECKPOINT_FILE_PATH:
-        start_epoch = trainer.start_from(cfg.TRAIN.CHECKPOINT_FILE_PATH)
-    elif start_epoch == 0:
-        trainer.start_from_images()
-    if start_epoch >= cfg.SOLVER.MAX_EPOCH:
-        logger.info("Nothing to train: %s holds epoch %d of %d.", cfg.OUTPUT_DIR, start_epoch, cfg.SOLVER.MAX_EPOCH)
-        return
+    """Trains `MODEL.MODEL_NAME` up to SOLVER.MAX_EPOCH, from OUTPUT_DIR's last checkpoint if there is one.
+
+    Raises:
+        RunInterrupted: a signal asked for it; a checkpoint of the last step is on disk.
+    """
     train_loader, val_loader = build_loader(cfg, "train"), build_loader(cfg, "val")
-    for epoch in range(start_epoch, cfg.SOLVER.MAX_EPOCH):
-        stats = trainer.train_epoch(epoch, train_loader)
+    trainer = Trainer(cfg, device, train_loader.dataset.digest())
+    start = trainer.start()
+    if start.epoch >= cfg.SOLVER.MAX_EPOCH:
+        logger.info("Nothing to train: %s holds epoch %d of %d.", cfg.OUTPUT_DIR, start.epoch, cfg.SOLVER.MAX_EPOCH)
+        return
+    writer = TensorboardWriter(cfg, start_step=start.epoch + 1)
+    for epoch in range(start.epoch, cfg.SOLVER.MAX_EPOCH):
+        stats = trainer.train_epoch(start if epoch == start.epoch else Position(epoch), train_loader)
         writer.add_scalars({f"Train/{key}": value for key, value in stats.items()}, epoch + 1)
         last = epoch + 1 == cfg.SOLVER.MAX_EPOCH
         if last or (epoch + 1) % cfg.TRAIN.EVAL_PERIOD == 0:
@@ -58,33 +54,33 @@ def train(cfg, device: torch.device, class_names: list[str]) -> None:
             writer.add_scalars({f"Val/{key}": value for key, value in stats.items()}, epoch + 1)
             writer.add_evaluation("Val", *scores.readable(), class_names, epoch + 1)
         if last or (epoch + 1) % cfg.TRAIN.CHECKPOINT_PERIOD == 0:
-            trainer.ledger.save(epoch)
+            trainer.save(Position(epoch + 1))
+    trainer.ledger.finish()
     writer.close()
 
 
 class Trainer:
-    """Model, optimizer, schedule and scaler of one run on one device, and the loops over them."""
+    """The epochs and validations of one run on one device, and when they are saved."""
 
-    def __init__(self, cfg, device: torch.device):
+    def __init__(self, cfg, device: torch.device, train_list: str):
         self.cfg, self.device = cfg, device
-        seed_all(cfg.RNG_SEED)
-        self.model = build_model(cfg).to(device)
-        if cfg.BN.NORM_TYPE == "sync_batchnorm":
-            synchronize_norms(self.model)
-        self.optimizer = build_optimizer(self.model, cfg)
+        self.learner = Learner(cfg, device)
+        self.model = self.learner.model
         self.learning_rate = build_lr_schedule(cfg)
-        self.loss = build_loss(cfg)
-        self.mixup = MixUp.from_config(cfg) if cfg.MIXUP.ENABLE else None
-        self.amp_dtype = AMP_DTYPES[cfg.TRAIN.AMP_DTYPE] if cfg.TRAIN.MIXED_PRECISION else None
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp_dtype is torch.float16)
-        self.accumulate = accumulation_steps(cfg, get_world_size())
-        self.parallel = self.data_parallel()
-        self.ledger = Ledger(cfg, self.model, self.optimizer, self.scaler)
-        logger.info("Parameter groups: %s", describe_groups(self.optimizer))
-        logger.info("Precision: %s", self.amp_dtype or "float32")
+        self.ledger = Ledger(cfg, self.model, self.learner.optimizer, self.learner.scaler, train_list)
+        self.steps_since_save, self.saved_at = 0, time.monotonic()
 
-    def start_from(self, path: str) -> int:
-        """Starts from TRAIN.CHECKPOINT_FILE_PATH; returns the epoch to train next.
+    def start(self) -> Position:
+        """Where training begins: OUTPUT_DIR's newest checkpoint, TRAIN.CHECKPOINT_FILE_PATH, or the beginning."""
+        start = self.ledger.resume() if self.cfg.TRAIN.AUTO_RESUME else Position()
+        if start == Position() and self.cfg.TRAIN.CHECKPOINT_FILE_PATH:
+            return self.start_from(self.cfg.TRAIN.CHECKPOINT_FILE_PATH)
+        if start == Position():
+            self.start_from_images()
+        return start
+
+    def start_from(self, path: str) -> Position:
+        """Starts from TRAIN.CHECKPOINT_FILE_PATH; returns where.
 
         A checkpoint of training goes on at its epoch with its optimizer, as upstream does, unless
         TRAIN.CHECKPOINT_EPOCH_RESET asks for its weights only; a file of weights always gives only those.
@@ -92,7 +88,7 @@ class Trainer:
         if not self.cfg.TRAIN.CHECKPOINT_EPOCH_RESET and "optimizer_state" in load_checkpoint(path):
             return self.ledger.continue_from(path)
         self.load(path)
-        return 0
+        return Position()
 
     def start_from_images(self) -> None:
         """Starts from the image weights the model's own section names, if it names any."""
@@ -109,96 +105,79 @@ class Trainer:
         )
         logger.info("Initial weights from %s", report)
 
-    def data_parallel(self) -> nn.Module:
-        """The model itself in one process, else wrapped so that gradients are averaged over all."""
-        if get_world_size() == 1:
-            return self.model
-        devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(self.model, device_ids=devices, gradient_as_bucket_view=True)
+    def train_epoch(self, start: Position, loader) -> dict[str, float]:
+        """The rest of an epoch from `start`; returns the whole epoch's loss, errors and learning rate.
 
-    def train_epoch(self, epoch: int, loader) -> dict[str, float]:
-        """One pass over the training set; returns the epoch's loss, errors and learning rate."""
-        loader.batch_sampler.set_epoch(epoch)
-        steps = len(loader)
-        meter = TrainMeter(epoch, self.cfg.SOLVER.MAX_EPOCH, steps, self.cfg.LOG_PERIOD)
+        Raises:
+            RunInterrupted: after a step, with its checkpoint on disk.
+        """
+        epoch, sampler = start.epoch, loader.batch_sampler
+        sampler.set_epoch(epoch, start.samples)
+        steps, samples = start.steps + len(loader), start.samples
+        self.meter = TrainMeter(epoch, self.cfg.SOLVER.MAX_EPOCH, steps, self.cfg.LOG_PERIOD)
+        if start.meters:
+            self.meter.load_state(merge_meters(start.meters, get_rank(), get_world_size()))
         progress = Progress(f"epoch {epoch + 1}/{self.cfg.SOLVER.MAX_EPOCH}", steps, self.cfg.LOG_PERIOD)
         bad_videos = BadVideos(loader.dataset)
-        self.parallel.train()
-        for step, batch in enumerate(prefetch(loader, self.device)):
-            meter.timer.data_ready()
+        self.learner.parallel.train()
+        for step, batch in enumerate(prefetch(loader, self.device), start.steps):
+            self.meter.timer.data_ready()
             bad_videos.add(batch.unread)
             lr = self.learning_rate(epoch + step / steps)
-            set_learning_rate(self.optimizer, lr)
-            values = self.train_step(batch, epoch, step, steps, loader.batch_sampler.global_size(step))
-            meter.timer.step_done()
-            meter.update(len(batch.labels), lr, **values)
-            shown = {
-                "loss": f"{meter.recent('loss'):.3f}",
-                "top1": f"{100.0 - meter.recent('top1_err'):.1f}%",
-                "data wait": f"{meter.timer.data_share:.0%}",
-                "eta": meter.iter_stats(step)["eta"],
-            }
-            progress.update(step, shown, meter.iter_stats(step) if progress.is_due(step) else None)
+            set_learning_rate(self.learner.optimizer, lr)
+            global_size = sampler.global_size(step - start.steps)
+            self.steps_since_save += 1
+            values, stop, save = self.learner.step(batch, epoch, step, steps, global_size, save=self.wants_checkpoint())
+            self.meter.timer.step_done()
+            if values:
+                self.meter.update(len(batch.labels), lr, **values)
+            self.show_step(progress, step)
+            samples += global_size
+            if (stop or save) and self.learner.ends_group(step, steps):
+                self.save(Position(epoch, step + 1, samples, tuple(gather_objects(self.meter.state()))))
+            if stop and self.learner.ends_group(step, steps):
+                self.interrupt(f"epoch {epoch + 1}, step {step + 1} is saved.")
         progress.close()
         bad_videos.report("others took their places", self.cfg.DATA.MAX_BAD_VIDEOS)
-        return self.finish_epoch(meter)
+        self.position = Position(epoch, steps, samples, tuple(gather_objects(self.meter.state())))
+        return self.finish_epoch(self.meter)
 
-    def train_step(self, batch, epoch: int, step: int, steps: int, global_size: int) -> dict[str, float]:
-        """Forward, loss, backward, and every `accumulate` steps the weight update.
+    def show_step(self, progress: Progress, step: int) -> None:
+        """The latest figures, of the master's samples, on the terminal and in the log."""
+        if not self.meter.samples:
+            return
+        stats = self.meter.iter_stats(step)
+        shown = {
+            "loss": f"{self.meter.recent('loss'):.3f}",
+            "top1": f"{100.0 - self.meter.recent('top1_err'):.1f}%",
+            "data wait": f"{self.meter.timer.data_share:.0%}",
+            "eta": stats["eta"],
+        }
+        progress.update(step, shown, stats if progress.is_due(step) else None)
 
-        `global_size`: videos of all ranks in this step, of which this rank's share may be one more than another's.
-        """
-        seed_all(self.cfg.RNG_SEED, get_rank(), epoch, step)
-        clips = normalize(batch.clips.to(self.device, non_blocking=True), self.cfg.DATA.MEAN, self.cfg.DATA.STD)
-        targets = batch.labels.to(self.device, non_blocking=True)
-        if self.mixup is not None:
-            clips, targets = self.mixup(clips, targets, (get_rank(), epoch, step))
+    def wants_checkpoint(self) -> bool:
+        """Whether TRAIN.CHECKPOINT_EVERY_* is due, as the master sees it; a write under way puts it off."""
+        every_steps, minutes = self.cfg.TRAIN.CHECKPOINT_EVERY_STEPS, self.cfg.TRAIN.CHECKPOINT_EVERY_MINUTES
+        due = (every_steps and self.steps_since_save >= every_steps) or (
+            minutes and time.monotonic() - self.saved_at >= 60.0 * minutes
+        )
+        return bool(due) and is_master() and not self.ledger.saver.busy
 
-        group_start = step - step % self.accumulate
-        group = min(self.accumulate, steps - group_start)  # the epoch's last group may be short
-        update = step + 1 == group_start + group
-        waiting = self.parallel.no_sync() if not update and get_world_size() > 1 else nullcontext()
-        with waiting:
-            with torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None):
-                logits = self.parallel(clips)
-                loss = self.loss(logits.float(), targets)
-            value = loss.item()
-            if not math.isfinite(value):
-                videos = ", ".join(map(str, batch.video.tolist()))
-                raise NonFiniteLossError(
-                    f"Loss {value} in epoch {epoch + 1}, step {step + 1} (rows of the training list: {videos}). "
-                    "Lower SOLVER.BASE_LR, set SOLVER.CLIP_GRAD_L2NORM, or TRAIN.AMP_DTYPE bfloat16."
-                )
-            share = len(batch.labels) / self.cfg.AUG.NUM_SAMPLE * get_world_size() / global_size
-            self.scaler.scale(loss * share / group).backward()
-        top1_err, top5_err = (error.item() for error in topk_errors(logits.detach(), targets))
-        values = {"loss": value, "top1_err": top1_err, "top5_err": top5_err}
-        if update:
-            values |= self.update_weights()
-        return values
+    def save(self, position: Position) -> None:
+        self.ledger.save(position)
+        self.steps_since_save, self.saved_at = 0, time.monotonic()
 
-    def update_weights(self) -> dict[str, float]:
-        """Clips the gradients, steps the optimizer, clears them; returns the norm before clipping if it was taken."""
-        values = {}
-        if self.cfg.SOLVER.CLIP_GRAD_L2NORM or self.cfg.SOLVER.CLIP_GRAD_VAL:
-            self.scaler.unscale_(self.optimizer)
-            parameters = list(self.model.parameters())
-            if self.cfg.SOLVER.CLIP_GRAD_VAL:
-                nn.utils.clip_grad_value_(parameters, self.cfg.SOLVER.CLIP_GRAD_VAL)
-            else:
-                norm = nn.utils.clip_grad_norm_(parameters, self.cfg.SOLVER.CLIP_GRAD_L2NORM)
-                values["grad_norm"] = norm.item()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        return values
+    def interrupt(self, what: str) -> None:
+        """Ends the run after its checkpoint is on disk."""
+        self.ledger.wait()
+        raise RunInterrupted(what)
 
     def finish_epoch(self, meter: TrainMeter) -> dict[str, float]:
         """Averages the epoch's figures over ranks and logs them."""
         stats = meter.epoch_stats()
         keys = list(meter.sums)
         *totals, samples = all_reduce_sum([*(meter.sums[key] for key in keys), float(meter.samples)], self.device)
-        stats |= {key: total / samples for key, total in zip(keys, totals, strict=True)}
+        stats |= {key: total / max(samples, 1.0) for key, total in zip(keys, totals, strict=True)}
         log_json_stats(stats)
         logger.info(
             f"epoch {stats['epoch']}: loss {stats['loss']:.4f}, top-1 {100 - stats['top1_err']:.2f} %, "
@@ -208,18 +187,28 @@ class Trainer:
         return {key: stats[key] for key in (*keys, "lr")}
 
     def validate(self, epoch: int, loader):
-        """Scores the validation set, one view a video, and keeps the best weights; returns its Scores and errors."""
+        """Scores the validation set, one view a video, and keeps the best weights; returns its Scores and errors.
+
+        Raises:
+            RunInterrupted: with a checkpoint on disk from which the run goes on with this validation.
+        """
         max_epoch = self.cfg.SOLVER.MAX_EPOCH
         started = time.perf_counter()
-        scores = score_views(
-            self.cfg,
-            self.model,
-            loader,
-            self.device,
-            step_views=self.cfg.TRAIN.BATCH_SIZE,
-            title=f"val {epoch + 1}/{max_epoch}",
-            step_stats=partial(val_iter_stats, epoch, max_epoch),
-        )
+        broadcast_buffers(self.model)  # the weights that are saved are those that are scored, on every rank
+        try:
+            with gathered(self.model):
+                scores = score_views(
+                    self.cfg,
+                    self.model,
+                    loader,
+                    self.device,
+                    step_views=self.cfg.TRAIN.BATCH_SIZE,
+                    title=f"val {epoch + 1}/{max_epoch}",
+                    step_stats=partial(val_iter_stats, epoch, max_epoch),
+                )
+        except RunInterrupted:
+            self.save(self.position)
+            self.interrupt(f"epoch {epoch + 1} is saved, its validation will be done again.")
         accuracy = scores.accuracy()
         errors = {"top1_err": 100.0 - accuracy["top1_acc"], "top5_err": 100.0 - accuracy["top5_acc"]}
         self.ledger.record_validation(epoch, **errors)
@@ -247,6 +236,7 @@ class Trainer:
         from fvcore.nn.precise_bn import update_bn_stats  # rarely asked for
 
         loader.batch_sampler.set_epoch(epoch)
+        seed_all(self.cfg.RNG_SEED, get_rank(), epoch, len(loader))
         clips = (normalize(batch.clips.to(self.device), self.cfg.DATA.MEAN, self.cfg.DATA.STD) for batch in loader)
         self.model.train()
         with torch.no_grad():

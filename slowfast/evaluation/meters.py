@@ -96,6 +96,17 @@ class TrainMeter:
         self.samples += samples
         self.lr = lr
 
+    def state(self) -> dict:
+        """What a resumed epoch needs to report as if it had not been interrupted; plain numbers."""
+        recent = {key: [value for value, _ in buffer.values()] for key, buffer in self.values.items()}
+        return {"sums": dict(self.sums), "samples": self.samples, "lr": self.lr, "recent": recent}
+
+    def load_state(self, state: dict) -> None:
+        self.sums, self.samples, self.lr = dict(state["sums"]), state["samples"], state["lr"]
+        for key, values in state["recent"].items():
+            for value in values:
+                self.values[key].update(value)
+
     def recent(self, key: str) -> float:
         """Median of the last `window` steps."""
         return float(self.values[key].median(self.window))
@@ -128,6 +139,17 @@ class TrainMeter:
             "RAM": ram(),
             "lr": self.lr,
         } | {key: total / max(self.samples, 1) for key, total in self.sums.items()}
+
+
+def merge_meters(states: tuple[dict, ...], rank: int, world_size: int) -> dict:
+    """A rank's part of an interrupted epoch's `TrainMeter.state`s; with other ranks than then, rank 0 has all of it."""
+    if len(states) == world_size:
+        return states[rank]
+    sums = {key: sum(state["sums"][key] for state in states) for key in states[0]["sums"]}
+    samples = sum(state["samples"] for state in states)
+    if rank:
+        sums, samples = dict.fromkeys(sums, 0.0), 0
+    return states[0] | {"sums": sums, "samples": samples}
 
 
 def val_iter_stats(

@@ -1,9 +1,11 @@
 """The process group as the rest of the package sees it: works alike with and without one."""
 
 import socket
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 
 def free_port() -> int:
@@ -29,6 +31,11 @@ def is_master() -> bool:
     return get_rank() == 0
 
 
+def processes_per_machine(cfg) -> int:
+    """Processes that share a machine's batch: one a GPU, or DIST.CPU_PROCESSES."""
+    return cfg.NUM_GPUS or cfg.DIST.CPU_PROCESSES
+
+
 def barrier() -> None:
     """Waits for every rank; returns at once in a single process."""
     if is_distributed():
@@ -42,6 +49,11 @@ def all_reduce_sum(values: list[float], device: torch.device) -> list[float]:
     total = torch.tensor(values, dtype=torch.float64, device=device)
     dist.all_reduce(total)
     return total.tolist()
+
+
+def any_rank(flags: list[bool], device: torch.device) -> list[bool]:
+    """For each flag, whether it is set on any rank: the same answer on all of them."""
+    return [total > 0 for total in all_reduce_sum([float(flag) for flag in flags], device)]
 
 
 def gather_objects(value: object) -> list:
@@ -60,3 +72,29 @@ def broadcast_object(value: object) -> object:
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def on_master(function: Callable, *args) -> object:
+    """The result of `function(*args)`, called on the master alone; what a user can cause there is raised everywhere.
+
+    Such an error (ValueError, OSError, KeyError) has `on_every_rank` set, so that it is reported once.
+    """
+    result = error = None
+    if is_master():
+        try:
+            result = function(*args)
+        except (ValueError, OSError, KeyError) as caught:
+            caught.on_every_rank = True
+            error = caught
+    result, failed = broadcast_object((result, error))
+    if failed is not None:
+        raise error or failed
+    return result
+
+
+@torch.no_grad()
+def broadcast_buffers(model: nn.Module) -> None:
+    """Gives every rank the master's buffers, such as the running statistics of norms."""
+    if is_distributed():
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)

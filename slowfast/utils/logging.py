@@ -7,6 +7,7 @@ import decimal
 import logging
 import os
 import sys
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
 import simplejson
@@ -30,6 +31,25 @@ class TerminalHandler(logging.Handler):
             tqdm.write(self.format(record), file=sys.stdout)
 
 
+class RunLogHandler(WatchedFileHandler):
+    """Appends to OUTPUT_DIR/stdout.log; makes both again if someone removes them; survives a full disk."""
+
+    lost = 0
+
+    def _open(self):
+        os.makedirs(os.path.dirname(self.baseFilename), exist_ok=True)
+        return super()._open()
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Says once that lines are lost; each of them would hide what the run has to say."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.lost:
+            print(f"\n{self.baseFilename} cannot be written: {error}. Its lines are lost.", file=sys.stderr, flush=True)
+        self.lost += 1
+
+
 def setup_logging(output_dir: str | Path | None) -> None:
     """Rank 0 logs to the terminal and appends to `output_dir`/stdout.log; other ranks only report errors."""
     logger.handlers.clear()
@@ -39,8 +59,7 @@ def setup_logging(output_dir: str | Path | None) -> None:
     terminal.setFormatter(logging.Formatter("%(message)s" if is_master() else FORMAT, "%m/%d %H:%M:%S"))
     logger.addHandler(terminal)
     if is_master() and output_dir is not None:
-        os.makedirs(output_dir, exist_ok=True)
-        file = logging.FileHandler(Path(output_dir) / "stdout.log", encoding="utf-8")
+        file = RunLogHandler(Path(output_dir) / "stdout.log", encoding="utf-8")
         file.setFormatter(logging.Formatter(FORMAT, "%m/%d %H:%M:%S"))
         logger.addHandler(file)
 

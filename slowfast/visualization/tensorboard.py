@@ -14,11 +14,13 @@ from slowfast.visualization.plots import confusion_counts, confusion_matrix_figu
 class TensorboardWriter:
     """Writes where TENSORBOARD.ENABLE says so, on the master; elsewhere each call does nothing.
 
+    A run that goes on at `start_step` hides what an earlier, cut-off process wrote from there on.
+
     Raises:
         ValueError: at once, not after an epoch, if a SUBSET_PATH cannot be read or names no class.
     """
 
-    def __init__(self, cfg):
+    def __init__(self, cfg, start_step: int | None = None):
         self.cfg = cfg
         self.events = None
         if not (cfg.TENSORBOARD.ENABLE and is_master()):
@@ -34,7 +36,7 @@ class TensorboardWriter:
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and not always wanted
 
         folder = cfg.TENSORBOARD.LOG_DIR or f"runs-{cfg.TRAIN.DATASET}"
-        self.events = SummaryWriter(str(Path(cfg.OUTPUT_DIR) / folder))
+        self.events = SummaryWriter(str(Path(cfg.OUTPUT_DIR) / folder), purge_step=start_step)
 
     def add_scalars(self, scalars: dict[str, float], step: int) -> None:
         """One point of every curve."""

@@ -70,7 +70,33 @@ def test_evaluation_with_few_items_has_no_empty_batch_and_rank_0_has_work(num_it
     assert sorted(index for batches in ranks for batch in batches for index in batch) == list(range(num_items))
 
 
-def test_evaluation_keeps_the_order_so_that_views_of_a_video_stay_together():
-    first, second = (batches_of(sampler) for sampler in samplers(10, 3, 2, shuffle=False))
-    assert first == [[0, 1, 2], [3, 4]]
-    assert second == [[5, 6, 7], [8, 9]]
+@pytest.mark.parametrize("world_size", [1, 2, 3, 5])
+def test_evaluation_has_the_same_batches_at_any_world_size(world_size):
+    ranks = [batches_of(sampler) for sampler in samplers(10, 3, world_size, shuffle=False)]
+    assert [batch for batches in ranks for batch in batches] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+    assert max(map(len, ranks)) - min(map(len, ranks)) <= 1
+
+
+@pytest.mark.parametrize(("num_items", "batch_size", "world_size"), [c for c in CASES if c[0] < 200])
+def test_an_epoch_resumed_after_any_step_has_the_batches_that_were_left(num_items, batch_size, world_size):
+    for sampler in samplers(num_items, batch_size, world_size, shuffle=True, seed=3):
+        whole, consumed = batches_of(sampler, epoch=2), 0
+        sizes = [sampler.global_size(step) for step in range(len(whole))]
+        for step, size in enumerate(sizes):
+            sampler.set_epoch(2, consumed)
+            assert [[index for _, index in batch] for batch in sampler] == whole[step:]
+            assert [sampler.global_size(later) for later in range(len(sampler))] == sizes[step:]
+            consumed += size
+        sampler.set_epoch(2, consumed)
+        assert list(sampler) == []
+        assert len(sampler) == 0
+
+
+def test_the_rest_of_an_epoch_is_covered_once_by_another_number_of_processes():
+    sampler = EpochBatchSampler(50, 8, shuffle=True, seed=1)
+    first = [index for batch in batches_of(sampler)[:3] for index in batch]
+    rest = []
+    for other in samplers(50, 5, 3, shuffle=True, seed=1):
+        other.set_epoch(0, len(first))
+        rest += [index for batch in other for _, index in batch]
+    assert sorted(first + rest) == list(range(50))

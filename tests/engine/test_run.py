@@ -12,7 +12,7 @@ import torch
 
 from slowfast.config import assert_and_infer_cfg, load_config
 from slowfast.engine import launch, run
-from slowfast.utils.checkpoint import BEST_NAME, CheckpointError, load_checkpoint
+from slowfast.utils.checkpoint import BEST_NAME, CheckpointError, load_checkpoint, save_atomically
 
 
 def json_stats(output: Path) -> list[dict]:
@@ -162,7 +162,7 @@ def test_the_best_checkpoint_survives_a_resume_with_its_metric(finished, run_cfg
     cfg, output = finished
     path = output / "checkpoints/checkpoint_epoch_00002.pyth"
     state = load_checkpoint(path)
-    torch.save(state | {"best": {"top1_err": 0.0, "epoch": 0}}, path)
+    save_atomically(state | {"best": {"top1_err": 0.0, "epoch": 0}}, path)
     best = (output / "checkpoints" / BEST_NAME).stat().st_mtime_ns
     launch(run_cfg("SOLVER.MAX_EPOCH", 3, "TRAIN.RESUME_CHANGED", True, "TEST.ENABLE", False), run)
     assert load_checkpoint(output / "checkpoints/checkpoint_epoch_00003.pyth")["best"]["top1_err"] == 0.0
@@ -172,6 +172,21 @@ def test_the_best_checkpoint_survives_a_resume_with_its_metric(finished, run_cfg
 def test_resuming_with_other_settings_is_refused_by_name(finished, run_cfg):
     with pytest.raises(CheckpointError, match=r"SOLVER\.BASE_LR: 0\.001 then, 0\.002 now\n.*TRAIN\.RESUME_CHANGED"):
         launch(run_cfg("SOLVER.BASE_LR", 0.002), run)
+
+
+def test_resuming_with_another_list_is_refused_and_with_other_versions_said(finished, run_cfg, motion_dir, tmp_path):
+    _, output = finished
+    path = output / "checkpoints/checkpoint_epoch_00002.pyth"
+    state = load_checkpoint(path)
+    save_atomically(state | {"versions": state["versions"] | {"torch": "1.0"}}, path)
+    launch(run_cfg("TEST.ENABLE", False), run)
+    assert "was saved by torch 1.0 and" in log_of(output)
+    changed = shutil.copytree(motion_dir, tmp_path / "changed")
+    rows = (changed / "train.csv").read_text().splitlines()
+    (changed / "train.csv").write_text("\n".join([rows[1], rows[0], *rows[2:]]) + "\n")
+    options = ("TRAIN.DATASET", "kinetics", "DATA.PATH_TO_DATA_DIR", str(changed), "TEST.ENABLE", False)
+    with pytest.raises(CheckpointError, match=r"the training list, by SHA-256: (?s:.)*TRAIN\.RESUME_CHANGED"):
+        launch(run_cfg(*options), run)
 
 
 def test_a_used_output_dir_is_refused_without_auto_resume(finished, run_cfg):

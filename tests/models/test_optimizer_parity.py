@@ -16,9 +16,10 @@ from parity_fixtures import clips_of, config_of, fixture_files, load_fixture, mo
 from torch.nn import functional as F
 
 from slowfast.config import preset_model
-from slowfast.engine.train import Trainer
+from slowfast.engine.parallel import gradient_norm
+from slowfast.engine.step import Learner
 from slowfast.models.pretrained import load_weights
-from slowfast.solver import set_learning_rate
+from slowfast.solver import build_lr_schedule, set_learning_rate
 from slowfast.utils.distributed import free_port
 
 STEPS = 5
@@ -50,19 +51,19 @@ def trajectory(name: str, output: Path, *options) -> dict:
     fixture = load_fixture(CASES[name])
     cfg = config_of(fixture)
     cfg.merge_from_list([*SCHEDULE, *(SGD if name == "ReSpike" else ADAMW), "OUTPUT_DIR", str(output), *options])
-    trainer = Trainer(cfg, torch.device("cpu"))
-    load_weights(trainer.model, state_of(fixture))
-    trainer.parallel.train()
+    learner, learning_rate = Learner(cfg, torch.device("cpu")), build_lr_schedule(cfg)
+    load_weights(learner.model, state_of(fixture))
+    learner.parallel.train()
     (clips,) = clips_of(fixture)
     labels = torch.arange(len(clips)) % cfg.MODEL.NUM_CLASSES
     losses = []
     for step in range(STEPS):
-        set_learning_rate(trainer.optimizer, trainer.learning_rate(step))
-        loss = F.cross_entropy(trainer.parallel(clips), labels)
+        set_learning_rate(learner.optimizer, learning_rate(step))
+        loss = F.cross_entropy(learner.parallel(clips), labels)
         loss.backward()
-        trainer.update_weights()
+        learner.update_weights(gradient_norm(learner.model))
         losses.append(loss.item())
-    return {"losses": losses, "state": {key: value.clone() for key, value in trainer.model.state_dict().items()}}
+    return {"losses": losses, "state": {key: value.clone() for key, value in learner.model.state_dict().items()}}
 
 
 def train_every_model(rank: int, port: int, folder: Path) -> None:

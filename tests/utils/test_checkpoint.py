@@ -1,24 +1,34 @@
 import argparse
+import hashlib
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from slowfast.utils.checkpoint import (
+    BEST_NAME,
     NAME,
     CheckpointError,
     checkpoint_dir,
+    checkpoint_name,
+    digest_path,
     epoch_checkpoints,
     last_good_checkpoint,
     load_checkpoint,
+    place_of,
+    remove_surplus,
+    run_checkpoints,
     save_atomically,
 )
 
 
 def save(output, epoch, **state):
-    return save_atomically({"epoch": epoch} | state, checkpoint_dir(output) / NAME.format(epoch))
+    return save_atomically(
+        {"epoch": epoch, "model_state": {}, "optimizer_state": {}} | state, checkpoint_dir(output) / NAME.format(epoch)
+    )
 
 
 def test_the_newest_is_the_highest_epoch_not_the_last_spelling(tmp_path):
@@ -38,18 +48,69 @@ def test_a_damaged_newest_gives_way_to_the_one_before(tmp_path, damage):
     assert str(newest) in problems[0]
 
 
+def test_a_flipped_bit_is_noticed_though_the_file_still_reads(tmp_path):
+    save(tmp_path, 1)
+    newest = save(tmp_path, 2, weights=torch.zeros(100_000))
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1  # in the midst of the zeros
+    newest.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"SHA-256 is not the one in checkpoint_epoch_00002\.pyth\.sha256"):
+        load_checkpoint(newest)
+    path, _, problems = last_good_checkpoint(tmp_path)
+    assert path.name == NAME.format(1)
+    assert len(problems) == 1
+
+
+def test_the_digest_is_what_sha256sum_checks_and_a_file_without_one_loads(tmp_path):
+    path = save(tmp_path, 1)
+    assert digest_path(path).read_text() == f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+    digest_path(path).unlink()
+    assert load_checkpoint(path)["epoch"] == 1
+
+
+def test_another_projects_file_under_a_runs_name_gives_way_too(tmp_path):
+    save(tmp_path, 1)
+    torch.save({"state_dict": {}}, checkpoint_dir(tmp_path) / NAME.format(2))
+    path, _, problems = last_good_checkpoint(tmp_path)
+    assert path.name == NAME.format(1)
+    assert "it holds no epoch, model_state, optimizer_state" in problems[0]
+
+
+def test_steps_come_between_the_epochs_they_lie_between(tmp_path):
+    for place in ((1, 0), (0, 7), (1, 12), (1, 3), (2, 0)):
+        save_atomically({}, checkpoint_dir(tmp_path) / checkpoint_name(*place))
+    assert [place_of(path) for path in run_checkpoints(tmp_path)] == [(2, 0), (1, 12), (1, 3), (1, 0), (0, 7)]
+    assert [place_of(path) for path in epoch_checkpoints(tmp_path)] == [(2, 0), (1, 0)]
+
+
+def test_surplus_checkpoints_go_with_their_digests(tmp_path):
+    for place in ((1, 0), (2, 0), (3, 0), (3, 5), (3, 9), (3, 12)):
+        save_atomically({}, checkpoint_dir(tmp_path) / checkpoint_name(*place))
+    best = save_atomically({}, checkpoint_dir(tmp_path) / BEST_NAME)
+    remove_surplus(tmp_path, 0)
+    assert [place_of(path) for path in run_checkpoints(tmp_path)] == [(3, 12), (3, 9), (3, 0), (2, 0), (1, 0)]
+    remove_surplus(tmp_path, 2)
+    left = [(3, 12), (3, 9), (3, 0), (2, 0)]
+    assert [place_of(path) for path in run_checkpoints(tmp_path)] == left
+    assert best.is_file()
+    assert len(list(checkpoint_dir(tmp_path).glob("*.sha256"))) == len(left) + 1
+
+
+def test_plain_values_of_other_projects_load(tmp_path):
+    content = {"args": argparse.Namespace(lr=0.1), "best": np.float64(3.5), "curve": np.arange(3), "model": {}}
+    torch.save(content, tmp_path / "deit.pth")
+    loaded = load_checkpoint(tmp_path / "deit.pth")
+    assert (loaded["args"].lr, loaded["best"], loaded["curve"].tolist()) == (0.1, 3.5, [0, 1, 2])
+
+
 def test_safetensors_are_known_by_their_name(tmp_path):
     weights = {"a": torch.rand(3, 2).t(), "b": torch.tensor(4)}
     path = save_atomically(weights, tmp_path / "w.safetensors")
     torch.testing.assert_close(load_checkpoint(path), weights)
+    digest_path(path).unlink()
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(CheckpointError, match=r"w\.safetensors is damaged"):
         load_checkpoint(path)
-
-
-def test_the_arguments_training_scripts_keep_beside_their_weights_are_read(tmp_path):
-    torch.save({"model": {"a": torch.ones(1)}, "args": argparse.Namespace(lr=0.1)}, tmp_path / "w.pth")
-    assert load_checkpoint(tmp_path / "w.pth")["args"].lr == 0.1
 
 
 def test_if_none_can_be_read_it_is_an_error_not_a_fresh_start(tmp_path):

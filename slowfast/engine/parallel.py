@@ -1,0 +1,114 @@
+"""One model on many processes: DDP, or FSDP2 with its tensors gathered for checkpoints of the ordinary form."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils._pytree import tree_map
+
+from slowfast.utils.distributed import get_world_size
+
+
+def shard_blocks(model: nn.Module) -> nn.Module:
+    """Shards every block (what stands in a ModuleList) and the rest over all ranks, in place (FSDP2).
+
+    Scalars, such as a PLIF's time constant, cannot be sharded; `average_replicated` keeps them equal.
+    """
+    scalars = {parameter for parameter in model.parameters() if parameter.dim() == 0}
+    for stage in model.modules():
+        if isinstance(stage, nn.ModuleList):
+            for block in stage:
+                fully_shard(block, ignored_params=scalars)
+    return fully_shard(model, ignored_params=scalars)
+
+
+@contextmanager
+def gathered(model: nn.Module) -> Iterator[None]:
+    """Within it a sharded model is whole on every rank, so that ranks may run it different numbers of times."""
+    shards = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    for module in shards:
+        module.set_reshard_after_forward(False, recurse=False)
+        module.unshard()
+    try:
+        yield
+    finally:
+        for module in shards:
+            module.set_reshard_after_forward(module is not model, recurse=False)
+            module.reshard()
+
+
+def average_replicated(model: nn.Module) -> None:
+    """Averages over all ranks the gradients of what a sharded model does not shard."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None and not isinstance(p.grad, DTensor)]
+    if gradients:
+        together = torch.stack(gradients)
+        dist.all_reduce(together)
+        for gradient, total in zip(gradients, together / get_world_size(), strict=True):
+            gradient.copy_(total)
+
+
+def gradient_norm(model: nn.Module) -> float:
+    """L2 norm of all gradients, the same on every rank."""
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    parts = [[g for g in gradients if isinstance(g, DTensor) is sharded] for sharded in (False, True)]
+    norms = [whole(nn.utils.get_total_norm(part)).item() for part in parts if part]
+    return norms[0] if len(norms) == 1 else math.hypot(*norms)
+
+
+def data_parallel(model: nn.Module, device: torch.device, *, accumulates: bool) -> nn.Module:
+    """The module to call in training: the model, with several ranks in a wrapper that averages gradients (DDP).
+
+    `accumulates`: it is also run within `no_sync`, before whose end DDP cannot learn a static graph.
+    """
+    if get_world_size() == 1:
+        return model
+    devices = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(
+        model, device_ids=devices, gradient_as_bucket_view=True, static_graph=not accumulates
+    )
+
+
+def whole(state):
+    """A state dict or value with sharded tensors gathered; on every rank, for gathering takes them all.
+
+    One tensor after the other goes to the CPU, so that a device holds only one of them whole.
+    """
+    return tree_map(lambda x: x.full_tensor().cpu() if isinstance(x, DTensor) else x, state)
+
+
+def sharded_like(value: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor in the placement of `like`."""
+    if not isinstance(like, DTensor):
+        return value
+    value = value.to(like.device_mesh.device_type, like.dtype)
+    return distribute_tensor(value, like.device_mesh, like.placements)
+
+
+def load_model(model: nn.Module, state: dict) -> None:
+    """Loads a whole state dict into a model, sharded or not; every name and shape must fit."""
+    own = model.state_dict()
+    if own.keys() == state.keys():
+        state = {key: sharded_like(value, own[key]) for key, value in state.items()}
+    model.load_state_dict(state)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict) -> None:
+    """Loads a whole optimizer state; moments take the placement of their parameters."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    moments = {
+        index: {
+            name: sharded_like(value, parameters[index])
+            if name != "step" and isinstance(value, Tensor) and value.shape == parameters[index].shape
+            else value
+            for name, value in values.items()
+        }
+        for index, values in state["state"].items()
+        if index < len(parameters)
+    }
+    optimizer.load_state_dict(state | {"state": moments})

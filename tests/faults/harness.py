@@ -1,0 +1,166 @@
+"""Runs in processes that a test may kill: started from a warm server, so that each costs a fraction of a second."""
+
+import json
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from slowfast.config import assert_and_infer_cfg, get_cfg
+from slowfast.datasets.motion import write_motion
+from slowfast.engine import launch, run
+from slowfast.utils.checkpoint import load_checkpoint
+from slowfast.utils.distributed import free_port
+from slowfast.utils.logging import USER_ERRORS, report_error
+
+# For what takes long and says little more than a test beside it.
+IN_FULL_ONLY = pytest.mark.skipif("FAULTS_FULL" not in os.environ, reason="in full only: tools/faults.py")
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["slowfast.engine", "slowfast.datasets.motion", "fvcore.nn.precise_bn"])
+COUNTS = {"train": 25, "val": 8, "test": 17}
+# What depends on the clock or the machine, not on the training.
+CLOCK = {"dt", "dt_data", "dt_net", "eta", "gpu_mem", "RAM", "time_diff"}
+
+
+def make_data(folder: Path) -> Path:
+    """The embedded data set in its smallest form."""
+    return write_motion(folder, counts=COUNTS, workers=1)
+
+
+def tiny_run(data: Path, output: Path, *options):
+    """A checked config: epochs of 5 steps of a model that takes milliseconds, saved after every second step."""
+    cfg = get_cfg()
+    cfg.merge_from_list(
+        [
+            *("MODEL.MODEL_NAME", "SVFormer", "MODEL.NUM_CLASSES", 8, "SNN.V_THRESHOLD", 0.2),
+            *("DATA.NUM_FRAMES", 2, "DATA.TRAIN_CROP_SIZE", 32, "DATA.TEST_CROP_SIZE", 32),
+            *("DATA.TRAIN_JITTER_SCALES", [36, 40], "DATA.DECODING_BACKEND", "decord", "DATA.CHECK_VIDEOS", 0),
+            *("UNIFORMER.EMBED_DIM", [8, 8, 16, 16], "UNIFORMER.DEPTH", [1, 1, 1, 1]),
+            *("UNIFORMER.HEAD_DIM", 8, "UNIFORMER.MLP_RATIO", 2, "UNIFORMER.DROP_DEPTH_RATE", 0.1),
+            *("NUM_GPUS", 0, "CPU_THREADS", 1, "LOG_PERIOD", 1, "OUTPUT_DIR", str(output), "DIST.TIMEOUT", 20),
+            *("TRAIN.DATASET", "motion", "TEST.DATASET", "motion", "DATA.PATH_TO_DATA_DIR", str(data)),
+            *("TRAIN.BATCH_SIZE", 6, "TEST.BATCH_SIZE", 6, "DATA_LOADER.NUM_WORKERS", 0),
+            *("TEST.NUM_ENSEMBLE_VIEWS", 2, "TEST.NUM_SPATIAL_CROPS", 3, "TEST.ENABLE", False),
+            *("TRAIN.EVAL_PERIOD", 1, "TRAIN.CHECKPOINT_PERIOD", 1, "TRAIN.CHECKPOINT_EVERY_STEPS", 2),
+            *("SOLVER.OPTIMIZING_METHOD", "adamw", "SOLVER.BASE_LR", 1e-3, "SOLVER.MAX_EPOCH", 2),
+            *("LOG_MODEL_INFO", False),
+            *options,
+        ]
+    )
+    return assert_and_infer_cfg(cfg)
+
+
+def child(cfg, environment: dict, printed: Path, prepare) -> None:
+    """A run as `tools/run_net.py` does it, in this process."""
+    file = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    sys.stdout, sys.stderr = (os.fdopen(fd, "w", buffering=1, closefd=False) for fd in (1, 2))
+    os.environ |= environment
+    torch.set_num_threads(1)
+    if prepare is not None:
+        prepare()
+    try:
+        launch(cfg, run)
+    except USER_ERRORS as error:
+        report_error(error, rank=int(environment.get("RANK", 0)))
+        raise SystemExit(1) from None
+
+
+class Job:
+    """`processes` ranks of one run, as torchrun would start them; `prepare()` is called first in each."""
+
+    def __init__(self, cfg, processes: int = 1, prepare=None, printed: Path | None = None):
+        self.output = Path(cfg.OUTPUT_DIR)
+        self.printed = printed or self.output.with_name(f"{self.output.name}.printed")
+        port = str(free_port())
+        self.ranks = []
+        for rank in range(processes):
+            environment = {}
+            if processes > 1:
+                places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+                environment = {name: str(value) for name, value in places.items()}
+                environment |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port}
+            process = CONTEXT.Process(target=child, args=(cfg, environment, self.printed, prepare))
+            process.start()
+            self.ranks.append(process)
+
+    def kill(self, number: int = signal.SIGKILL, ranks: slice = slice(None)) -> None:
+        for process in self.ranks[ranks]:
+            if process.is_alive():
+                os.kill(process.pid, number)
+
+    def wait(self, timeout: float = 120.0) -> list[int]:
+        """Exit codes, -9 for one killed; a run that does not end is killed, and an error."""
+        deadline = time.monotonic() + timeout
+        for process in self.ranks:
+            process.join(max(deadline - time.monotonic(), 0.01))
+        stuck = [process.pid for process in self.ranks if process.exitcode is None]
+        self.kill()
+        for process in self.ranks:
+            process.join()
+        assert not stuck, f"processes {stuck} did not end in {timeout} s:\n{self.said()}"
+        return [process.exitcode for process in self.ranks]
+
+    def said(self) -> str:
+        return self.printed.read_text() if self.printed.exists() else ""
+
+    def log(self) -> str:
+        path = self.output / "stdout.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def wait_for(self, pattern: str, timeout: float = 60.0) -> None:
+        """Until the terminal shows `pattern`."""
+        deadline = time.monotonic() + timeout
+        while not re.search(pattern, self.said()):
+            assert time.monotonic() < deadline, f"{pattern!r} did not come in {timeout} s:\n{self.said()}"
+            assert any(process.is_alive() for process in self.ranks), f"ended before {pattern!r}:\n{self.said()}"
+            time.sleep(0.005)
+
+    def __enter__(self) -> "Job":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.kill()
+        for process in self.ranks:
+            process.join()
+
+
+def finish(cfg, processes: int = 1) -> Job:
+    """A run to its end."""
+    with Job(cfg, processes) as job:
+        codes = job.wait()
+        assert codes == [0] * processes, f"{codes}\n{job.said()}"
+    return job
+
+
+def loss_log(output: Path) -> dict[tuple, dict]:
+    """The json_stats of training and validation, by what and when; each repetition must equal the first."""
+    entries = {}
+    for line in (output / "stdout.log").read_text(errors="replace").splitlines():
+        found = re.search(r"json_stats: (\{.*\})$", line)
+        if not found:
+            continue
+        stats = json.loads(found[1])
+        key = (stats.get("_type"), stats.get("epoch"), stats.get("iter"))
+        values = {name: value for name, value in stats.items() if name not in CLOCK}
+        assert entries.setdefault(key, values) == values, f"{key}: {entries[key]}, and later {values}"
+    return entries
+
+
+def final_weights(output: Path, epoch: int = 2) -> dict:
+    return load_checkpoint(output / f"checkpoints/checkpoint_epoch_{epoch:05d}.pyth")["model_state"]
+
+
+def assert_same_run(output: Path, reference: Path, epoch: int = 2) -> None:
+    """The log spliced together and the last weights equal the reference's, bit for bit."""
+    assert loss_log(output) == loss_log(reference)
+    one, other = final_weights(output, epoch), final_weights(reference, epoch)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)

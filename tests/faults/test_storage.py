@@ -1,0 +1,145 @@
+"""Damaged checkpoints and disks that are full, read-only or taken away."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from harness import Job, assert_same_run, finish
+from test_interruptions import slow_loading
+
+from slowfast.utils.checkpoint import CheckpointError, last_good_checkpoint, load_checkpoint, run_checkpoints
+
+
+def damages(seed: int, count: int):
+    """Ways to spoil a file: truncated, bits flipped, empty, and other content under its name."""
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        share, bit = rng.uniform(0.01, 0.99), int(rng.integers(8))
+        kinds = (
+            ("truncated", lambda data, share=share: data[: int(len(data) * share)]),
+            ("bit flipped", lambda data, share=share, bit=bit: flip(data, int(len(data) * share), bit)),
+            ("empty", lambda data: b""),
+            ("text", lambda data: b"<html>404 not found</html>\n" * 50),
+        )
+        yield kinds[index % len(kinds)]
+
+
+def flip(data: bytes, position: int, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[position] ^= 1 << bit
+    return bytes(changed)
+
+
+def test_of_twenty_damaged_checkpoints_none_is_loaded(references, tmp_path):
+    """Each is the newest of a run: it raises one clear message, and the one before is used."""
+    for index, (kind, damage) in enumerate(damages(0, 20)):
+        output = tmp_path / str(index)
+        shutil.copytree(references[1], output)
+        newest, before = run_checkpoints(output)[:2]
+        newest.write_bytes(damage(newest.read_bytes()))
+        with pytest.raises(CheckpointError, match=r"damaged|no checkpoint"):
+            load_checkpoint(newest)
+        path, _, problems = last_good_checkpoint(output)
+        assert path == before, kind
+        assert len(problems) == 1
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(config, references):
+    cfg = config()
+    output = Path(cfg.OUTPUT_DIR)
+    shutil.copytree(references[1], output)
+    newest = run_checkpoints(output)[0]
+    newest.write_bytes(flip(newest.read_bytes(), newest.stat().st_size // 2, 3))
+    job = finish(cfg)
+    assert "Using an older one" in job.said()
+    assert_same_run(output, references[1])
+
+
+def test_a_checkpoint_of_another_model_is_refused_whole(config, references):
+    cfg = config("UNIFORMER.EMBED_DIM", [8, 8, 16, 32], "TRAIN.RESUME_CHANGED", True)
+    shutil.copytree(references[1], cfg.OUTPUT_DIR)
+    with Job(cfg) as job:
+        assert job.wait() == [1]
+    assert "does not fit this model and optimizer" in job.said()
+    assert "Traceback" not in job.said()
+
+
+@contextmanager
+def mounted(folder: Path, options: str):
+    """A file system of its own on `folder`; skips where this user may not make one."""
+    folder.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=False).returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_is_reported_and_the_run_goes_on_with_older_checkpoints(config, references, tmp_path):
+    """The disk fills up after the first checkpoint, and has room again before the last."""
+    with mounted(tmp_path / "small", "size=8m"):
+        cfg = config("TRAIN.CHECKPOINT_EVERY_STEPS", 1, name="small/out")
+        filler = tmp_path / "small/filler"
+        with Job(cfg, prepare=partial(slow_loading, 0.02)) as job:
+            job.wait_for(r"Saved .*step_000001")
+            with open(filler, "wb", buffering=0) as file:
+                try:
+                    while True:
+                        file.write(bytes(4096))
+                except OSError:
+                    pass
+            job.wait_for("the disk is full")
+            assert last_good_checkpoint(cfg.OUTPUT_DIR)
+            filler.unlink()
+            assert job.wait() == [0], job.said()
+        assert "The run goes on; older checkpoints are as they were" in job.said()
+        one, other = (load_checkpoint(run_checkpoints(path)[0]) for path in (job.output, references[1]))
+        assert all(torch.equal(one["model_state"][name], other["model_state"][name]) for name in one["model_state"])
+
+
+def test_a_read_only_folder_is_said_at_once(config, tmp_path):
+    printed = tmp_path / "fixed.printed"
+    with mounted(tmp_path / "fixed", "size=1m,ro"), Job(config(name="fixed/out"), printed=printed) as job:
+        assert job.wait() == [1]
+    assert re.search(
+        r"OUTPUT_DIR .*fixed/out cannot be written: .*Read-only file system.*Set OUTPUT_DIR to", job.said()
+    )
+    assert "Traceback" not in job.said()
+
+
+def test_an_output_dir_that_is_removed_under_the_run_is_made_again(config, references):
+    cfg = config("TRAIN.CHECKPOINT_EVERY_STEPS", 1)
+    with Job(cfg, prepare=partial(slow_loading, 0.02)) as job:
+        job.wait_for(r"epoch 1/2  3/5")
+        shutil.rmtree(job.output, ignore_errors=True)
+        assert job.wait() == [0], job.said()
+    assert "has been removed under the run; it is made again" in job.said()
+    one, other = (load_checkpoint(run_checkpoints(path)[0]) for path in (job.output, references[1]))
+    assert all(torch.equal(one["model_state"][name], other["model_state"][name]) for name in one["model_state"])
+
+
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_lives(config, references):
+    cfg = config()
+    with Job(cfg, prepare=partial(slow_loading, 0.1)) as first:
+        first.wait_for(r"epoch 1/2  1/5")
+        with Job(cfg) as second:
+            second.wait()
+        assert second.ranks[0].exitcode == 1
+        assert f"is in use by process {first.ranks[0].pid} on " in second.said()
+        first.kill(signal.SIGKILL)
+        first.wait()
+    time.sleep(0.1)
+    job = finish(cfg)
+    assert f"Process {first.ranks[0].pid} on" in job.said()
+    assert "left its lock behind; taking it over" in job.said()
+    assert_same_run(job.output, references[1])
