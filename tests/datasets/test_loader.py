@@ -161,4 +161,4 @@ class Faults(Dataset):
 def test_a_loader_process_uses_freed_memory_again():
     begin = partial(begin_process, torch.full((1, 2), -1).share_memory_())
     first, *later = DataLoader(Faults(), batch_size=None, num_workers=1, worker_init_fn=begin)
-    assert max(later[-4:]) < first / 10
+    assert sum(later) < len(later) / 2 * first  # by default as many each time
