@@ -1,5 +1,6 @@
 """What every benchmark shares: alternated timing, ratios against a named baseline, a table and JSON."""
 
+import argparse
 import json
 import multiprocessing
 import os
@@ -16,6 +17,17 @@ import torch
 from tabulate import tabulate
 
 from slowfast.utils.memory import keep_freed_memory
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, cpu_batch: int) -> None:
+    """Where and in what precision layers and models run, and where upstream's SpikingJelly is."""
+    on_gpu = torch.cuda.is_available()
+    parser.add_argument("--device", default="cuda" if on_gpu else "cpu")
+    parser.add_argument("--dtype", choices=DTYPES, default="bf16" if on_gpu else "fp32")
+    parser.add_argument("--batch", type=int, default=8 if on_gpu else cpu_batch)
+    parser.add_argument("--old-spikingjelly", type=Path, help="folder with SpikingJelly 0.0.0.0.14, a baseline more")
 
 
 @dataclass

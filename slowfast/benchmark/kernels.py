@@ -1,12 +1,11 @@
 """Spiking neurons alone: ours beside SpikingJelly 2.0's dispatch and, where a path is given, 0.0.0.0.14's backends."""
 
 import argparse
-from pathlib import Path
 from statistics import median
 
 import torch
 
-from slowfast.benchmark.common import Results, alternate, peak_memory, ratios
+from slowfast.benchmark.common import DTYPES, Results, add_model_arguments, alternate, peak_memory, ratios
 from slowfast.benchmark.upstream import load_old_spikingjelly, old_neuron
 from slowfast.spiking import PLIF
 from slowfast.spiking.neuron import build_surrogate
@@ -20,14 +19,10 @@ SHAPES = {
     "Meta-SpikeFormer stage 2": (4, 128, 28, 28),
     "Meta-SpikeFormer block 3, MLP": (4, 1536, 14, 14),
 }
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", choices=DTYPES, default="bf16" if torch.cuda.is_available() else "fp32")
-    parser.add_argument("--batch", type=int, default=8 if torch.cuda.is_available() else 1)
-    parser.add_argument("--old-spikingjelly", type=Path, help="folder with SpikingJelly 0.0.0.0.14, a second baseline")
+    add_model_arguments(parser, cpu_batch=1)
 
 
 def run(args: argparse.Namespace) -> Results:

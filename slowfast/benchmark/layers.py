@@ -2,14 +2,13 @@
 
 import argparse
 import copy
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch import nn
 
-from slowfast.benchmark.common import Results, alternate, peak_memory, ratios
-from slowfast.benchmark.kernels import DTYPES, SHAPES, forward_backward
+from slowfast.benchmark.common import DTYPES, Results, add_model_arguments, alternate, peak_memory, ratios
+from slowfast.benchmark.kernels import SHAPES, forward_backward
 from slowfast.benchmark.upstream import load_old_spikingjelly, to_upstream
 from slowfast.spiking import PLIF, TimeStepBatchNorm
 from slowfast.spiking.neuron import SpikingNeuron, build_surrogate
@@ -31,10 +30,7 @@ class Pair(nn.Module):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", choices=DTYPES, default="bf16" if torch.cuda.is_available() else "fp32")
-    parser.add_argument("--batch", type=int, default=8 if torch.cuda.is_available() else 2)
-    parser.add_argument("--old-spikingjelly", type=Path, help="folder with SpikingJelly 0.0.0.0.14: upstream's stack")
+    add_model_arguments(parser, cpu_batch=2)
 
 
 def run(args: argparse.Namespace) -> Results:

@@ -2,13 +2,11 @@
 
 import argparse
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from slowfast.benchmark.common import Apart, Results
-from slowfast.benchmark.kernels import DTYPES
+from slowfast.benchmark.common import DTYPES, Apart, Results, add_model_arguments
 from slowfast.benchmark.layers import VARIANTS, compare, variant
 from slowfast.benchmark.stepwise import StepwiseBranch, single_step
 from slowfast.benchmark.upstream import load_old_spikingjelly, old_neuron
@@ -32,12 +30,9 @@ STEPWISE = ("respike", "respike_down")  # published as a loop over time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", choices=DTYPES, default="bf16" if torch.cuda.is_available() else "fp32")
-    parser.add_argument("--batch", type=int, default=8 if torch.cuda.is_available() else 2)
+    add_model_arguments(parser, cpu_batch=2)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=["svformer"], help="default: svformer")
     parser.add_argument("--mode", choices=["train", "eval"], default="train")
-    parser.add_argument("--old-spikingjelly", type=Path, help="folder with SpikingJelly 0.0.0.0.14: upstream's layers")
 
 
 def run(args: argparse.Namespace) -> Results:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from functools import partial
+from statistics import median
 
 import pytest
 import torch
@@ -161,4 +162,4 @@ class Faults(Dataset):
 def test_a_loader_process_uses_freed_memory_again():
     begin = partial(begin_process, torch.full((1, 2), -1).share_memory_())
     first, *later = DataLoader(Faults(), batch_size=None, num_workers=1, worker_init_fn=begin)
-    assert sum(later) < len(later) / 2 * first  # by default as many each time
+    assert median(later) < first / 10  # by default as many each time

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from statistics import median
 
 import pytest
 
@@ -24,5 +25,5 @@ def test_freed_memory_serves_again():
     said = subprocess.run([sys.executable, "-c", FAULTS_OF_LARGE_TENSORS], capture_output=True, text=True, check=True)
     first, *later = map(int, said.stdout.split())
     # By default as many pages are cleared each time. The first tensors find their places, and a system short of memory
-    # may take pages back.
-    assert sum(later) < len(later) / 2 * first
+    # may take pages back now and then.
+    assert median(later) < first / 10
