@@ -60,7 +60,9 @@ def count_flops_from_shapes(model: nn.Module, clip_shape: tuple[int, ...]) -> in
     }
     was_training = model.training
     model.eval()
-    operators = FlopCounterMode(display=False, custom_mapping=PER_ELEMENT)
+    # By both names: some versions of torch (2.11) take apart an operator whose overload they have no formula for.
+    formulas = PER_ELEMENT | {op.default: formula for op, formula in PER_ELEMENT.items()}
+    operators = FlopCounterMode(display=False, custom_mapping=formulas)
     with torch.no_grad(), ResizeCounter() as resizing, operators:
         torch.func.functional_call(model, tensors, torch.empty(1, *clip_shape, device="meta"))
     model.train(was_training)

@@ -7,8 +7,8 @@ soft (`v = h - v_threshold`). Derivatives of the charge are taken symbolically, 
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import torch
 
@@ -33,8 +33,7 @@ FUNCTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Dynamics:
+class Dynamics(NamedTuple):
     """All that decides a neuron's spikes apart from its input and its learnable `k`.
 
     `surrogate` is a name of `SURROGATES`, `alpha` its sharpness; `k` is None where it is learnt; `v_reset` None is

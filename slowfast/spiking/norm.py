@@ -5,9 +5,9 @@ process (`synchronize_norms`, on CPU too, where `nn.SyncBatchNorm` does not exis
 statistics alone while activation checkpointing runs a block a second time.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 
 import torch
 import torch.distributed as dist
@@ -18,17 +18,24 @@ from slowfast.spiking.dynamics import Dynamics
 from slowfast.spiking.ops import moments, norm_fire
 from slowfast.utils.distributed import get_world_size
 
-_updates_statistics: ContextVar[bool] = ContextVar("updates_statistics", default=True)
+
+class Statistics(threading.local):
+    """Whether a forward pass of this thread updates the running statistics; autograd recomputes on its own threads."""
+
+    are_updated = True
+
+
+_statistics = Statistics()
 
 
 @contextmanager
 def frozen_statistics() -> Iterator[None]:
     """Within it a training forward normalises as usual but does not touch the running statistics."""
-    token = _updates_statistics.set(False)
+    before, _statistics.are_updated = _statistics.are_updated, False
     try:
         yield
     finally:
-        _updates_statistics.reset(token)
+        _statistics.are_updated = before
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -41,7 +48,7 @@ class BatchNorm(nn.BatchNorm2d):
             raise ValueError(f"This norm holds {self.num_features} features; its input is {tuple(x.shape)}.")
         if self.training and self.sync and get_world_size() > 1:
             return self.fused(x[None])[0]
-        if not self.training or _updates_statistics.get():
+        if not self.training or _statistics.are_updated:
             if self.training:
                 self.num_batches_tracked.add_(1)
             mean, var = self.running_mean, self.running_var
@@ -79,7 +86,7 @@ class BatchNorm(nn.BatchNorm2d):
             if self.sync and get_world_size() > 1:
                 mean, var, count = over_ranks(mean, var, values)
                 values = count
-            if _updates_statistics.get():
+            if _statistics.are_updated:
                 self.num_batches_tracked.add_(1)
                 self.update_running(mean, var * (values / (values - 1)))
         return mean, (var + self.eps).rsqrt(), count

@@ -4,8 +4,6 @@ Each has an implementation per kind of device (`kernels.cpu` or `kernels.eager`,
 shapes and a backward, so that autocast, DDP, activation checkpointing and torch.compile see ordinary operators.
 """
 
-from dataclasses import astuple
-
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -30,7 +28,7 @@ def fire(
         TypeError: a dtype that is not floating.
     """
     check_input(x)
-    out, v_after = torch.ops.slowfast.fire(x, None, None, None, None, k, v, False, False, None, *astuple(dynamics))
+    out, v_after = torch.ops.slowfast.fire(x, None, None, None, None, k, v, False, False, None, *dynamics)
     return out, None if v is None else v_after
 
 
@@ -56,7 +54,7 @@ def norm_fire(
         sync, count: they are those of all ranks, over so many values each.
     """
     check_input(y)
-    settings = (None,) * 8 if dynamics is None else astuple(dynamics)
+    settings = (None,) * 8 if dynamics is None else dynamics
     return torch.ops.slowfast.fire(y, mean, invstd, weight, bias, k, None, of_batch, sync, count, *settings)[0]
 
 
