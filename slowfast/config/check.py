@@ -218,12 +218,6 @@ def batches_divide_over_processes(cfg: CfgNode) -> None:
 
 
 @rule
-def sharded_training_needs_no_loss_scaling(cfg: CfgNode) -> None:
-    if cfg.DIST.STRATEGY == "fsdp" and cfg.TRAIN.MIXED_PRECISION and cfg.TRAIN.AMP_DTYPE == "float16":
-        raise ConfigError("DIST.STRATEGY fsdp does not scale float16's loss. Set TRAIN.AMP_DTYPE bfloat16.")
-
-
-@rule
 def accumulation_is_asked_for_once(cfg: CfgNode) -> None:
     if cfg.GLOBAL_BATCH_SIZE and cfg.SOLVER.GRADIENT_ACCUMULATION_STEPS > 1:
         raise ConfigError(

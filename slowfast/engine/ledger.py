@@ -1,28 +1,31 @@
 """The ledger of a run: all that decides its next step, on disk; and whether it may go on from there."""
 
 import math
+from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
 
 import torch
+import torch.distributed as dist
 import yaml
 from torch import nn
 
 from slowfast.config.node import flatten
-from slowfast.engine.parallel import load_model, load_optimizer, whole
-from slowfast.engine.saver import BackgroundSaver
+from slowfast.engine.parallel import is_sharded, load_model, load_optimizer, shard_maker
+from slowfast.engine.saver import BackgroundSaver, begin_save
 from slowfast.utils.checkpoint import (
     BEST_NAME,
-    CheckpointError,
     checkpoint_dir,
     checkpoint_name,
     last_good_checkpoint,
     load_checkpoint,
     remove_checkpoint,
-    remove_leftovers,
     remove_surplus,
     run_checkpoints,
+    sharding,
 )
 from slowfast.utils.distributed import barrier, get_world_size, is_master, on_master
+from slowfast.utils.files import CheckpointError, recover
 from slowfast.utils.logging import logger
 from slowfast.version import __version__
 
@@ -76,11 +79,19 @@ class Ledger:
         self.train_list = train_list
         self.cfg, self.model, self.optimizer, self.scaler = cfg, model, optimizer, scaler
         self.folder = checkpoint_dir(cfg.OUTPUT_DIR)
-        self.saver = BackgroundSaver(self.folder)
+        self.saver = BackgroundSaver(self.folder, self.way_to_save())
         self.best = {"top1_err": math.inf, "top5_err": math.inf, "epoch": -1}
         if is_master():
             self.folder.mkdir(parents=True, exist_ok=True)
-            remove_leftovers(cfg.OUTPUT_DIR)
+            recover(self.folder)
+
+    def way_to_save(self):
+        """A sharded model's checkpoint is a folder that all ranks write; else the master writes a file."""
+        if not is_sharded(self.model):
+            return begin_save
+        # Beside the run, so not by the group that the run uses at the same time.
+        timeout = timedelta(seconds=self.cfg.DIST.TIMEOUT)
+        return partial(sharding().begin_save, group=dist.new_group(backend="gloo", timeout=timeout))
 
     def state(self, position: Position) -> dict:
         """A checkpoint in upstream's layout, where `epoch` is the last finished one, counted from 0.
@@ -91,8 +102,8 @@ class Ledger:
         return {
             "epoch": position.epoch - 1,
             "position": position._asdict() | {"meters": list(position.meters)},
-            "model_state": whole(self.model.state_dict()),
-            "optimizer_state": whole(self.optimizer.state_dict()),
+            "model_state": self.model.state_dict(),
+            "optimizer_state": self.optimizer.state_dict(),
             "scaler_state": scaler,
             "scaler": scaler,  # the name the UniFormer family reads
             "cfg": self.cfg.dump(),
@@ -103,13 +114,16 @@ class Ledger:
         }
 
     def save(self, position: Position) -> None:
-        """Begins to write the checkpoint of a position, on the master; all ranks call it."""
+        """Begins to write the checkpoint of a position; all ranks call it."""
         self.write(self.state(position), checkpoint_name(position.epoch, position.steps))
 
     def write(self, state: dict, name: str) -> None:
+        if is_master() or is_sharded(self.model):
+            self.saver.save(state, name, self.remove_surplus)
+
+    def remove_surplus(self) -> None:
         if is_master():
-            keep = self.cfg.TRAIN.KEEP_CHECKPOINTS
-            self.saver.save(state, name, lambda: remove_surplus(self.cfg.OUTPUT_DIR, keep))
+            remove_surplus(self.cfg.OUTPUT_DIR, self.cfg.TRAIN.KEEP_CHECKPOINTS)
 
     def record_validation(self, epoch: int, top1_err: float, top5_err: float) -> None:
         """Notes the lowest errors so far, and keeps these weights apart if their top-1 error is the lowest."""
@@ -129,7 +143,7 @@ class Ledger:
         last = Position(self.cfg.SOLVER.MAX_EPOCH)
         path = self.folder / checkpoint_name(last.epoch)
         self.wait()
-        if on_master(lambda: not path.is_file()):
+        if not on_master(path.exists):
             self.remove_steps()
             self.save(last)  # once more: space may have come free
             self.wait()
@@ -137,7 +151,7 @@ class Ledger:
         self.remove_steps()
 
     def check_written(self, path) -> None:
-        if not path.is_file():
+        if not path.exists():
             raise CheckpointError(
                 f"The trained weights could not be written to {path}. Free space and start the same command again: it "
                 "goes on from the last checkpoint that could."
@@ -161,7 +175,7 @@ class Ledger:
             CheckpointError: checkpoints exist and none is readable, or the config differs in what trains.
         """
         path = on_master(self.choose)
-        return self.restore(load_checkpoint(path), path) if path else Position()
+        return self.restore(self.load(path), path) if path else Position()
 
     def choose(self) -> str | None:
         """The checkpoint to go on from."""
@@ -176,8 +190,10 @@ class Ledger:
 
     def continue_from(self, path: str) -> Position:
         """Goes on from another run's checkpoint with its optimizer and epoch (TRAIN.CHECKPOINT_EPOCH_RESET False)."""
-        state = load_checkpoint(path)
-        return self.restore(state | {"best": None}, path)
+        return self.restore(self.load(path) | {"best": None}, path)
+
+    def load(self, path: str) -> dict:
+        return load_checkpoint(path, shard_maker(self.model, self.optimizer))
 
     def restore(self, state: dict, path: str) -> Position:
         """Weights, optimizer, scaler, best metric of a checkpoint; returns where to go on."""

@@ -1,18 +1,18 @@
-"""One model on many processes: DDP, or FSDP2 with its tensors gathered for checkpoints of the ordinary form."""
+"""One model on many processes: DDP, or FSDP2; and how checkpoints, whole or in shards, come into either."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import empty as empty_shard
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils._pytree import tree_map
 
-from slowfast.utils.distributed import get_world_size
+from slowfast.utils.distributed import get_world_size, sharded_like
 
 
 def shard_blocks(model: nn.Module) -> nn.Module:
@@ -26,6 +26,10 @@ def shard_blocks(model: nn.Module) -> nn.Module:
             for block in stage:
                 fully_shard(block, ignored_params=scalars)
     return fully_shard(model, ignored_params=scalars)
+
+
+def is_sharded(model: nn.Module) -> bool:
+    return isinstance(model, FSDPModule)
 
 
 @contextmanager
@@ -57,7 +61,8 @@ def gradient_norm(model: nn.Module) -> float:
     """L2 norm of all gradients, the same on every rank."""
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     parts = [[g for g in gradients if isinstance(g, DTensor) is sharded] for sharded in (False, True)]
-    norms = [whole(nn.utils.get_total_norm(part)).item() for part in parts if part]
+    norms = [nn.utils.get_total_norm(part) for part in parts if part]
+    norms = [(norm.full_tensor() if isinstance(norm, DTensor) else norm).item() for norm in norms]
     return norms[0] if len(norms) == 1 else math.hypot(*norms)
 
 
@@ -74,24 +79,8 @@ def data_parallel(model: nn.Module, device: torch.device, *, accumulates: bool) 
     )
 
 
-def whole(state):
-    """A state dict or value with sharded tensors gathered; on every rank, for gathering takes them all.
-
-    One tensor after the other goes to the CPU, so that a device holds only one of them whole.
-    """
-    return tree_map(lambda x: x.full_tensor().cpu() if isinstance(x, DTensor) else x, state)
-
-
-def sharded_like(value: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor in the placement of `like`."""
-    if not isinstance(like, DTensor):
-        return value
-    value = value.to(like.device_mesh.device_type, like.dtype)
-    return distribute_tensor(value, like.device_mesh, like.placements)
-
-
 def load_model(model: nn.Module, state: dict) -> None:
-    """Loads a whole state dict into a model, sharded or not; every name and shape must fit."""
+    """Loads a state dict, whole or in shards, into a model, sharded or not; every name and shape must fit."""
     own = model.state_dict()
     if own.keys() == state.keys():
         state = {key: sharded_like(value, own[key]) for key, value in state.items()}
@@ -99,8 +88,8 @@ def load_model(model: nn.Module, state: dict) -> None:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict) -> None:
-    """Loads a whole optimizer state; moments take the placement of their parameters."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    """Loads an optimizer's state, whole or in shards; moments take the placement of their parameters."""
+    parameters = parameters_of(optimizer)
     moments = {
         index: {
             name: sharded_like(value, parameters[index])
@@ -112,3 +101,22 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict) -> None:
         if index < len(parameters)
     }
     optimizer.load_state_dict(state | {"state": moments})
+
+
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """In the order that numbers them in the optimizer's state."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def shard_maker(model: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[str, torch.Size, torch.dtype], Tensor]:
+    """Makes the tensors that a folder of shards is read into (`load_shards`): as sharded as the model's and moments."""
+    likes = {f"model_state/{name}": tensor for name, tensor in model.state_dict().items()}
+    parameters = {f"optimizer_state/state/{index}": p for index, p in enumerate(parameters_of(optimizer))}
+
+    def make(name: str, size: torch.Size, dtype: torch.dtype) -> Tensor:
+        like = likes.get(name, parameters.get(name.rpartition("/")[0]))
+        if isinstance(like, DTensor) and like.shape == size:
+            return empty_shard(size, dtype=dtype, device_mesh=like.device_mesh, placements=like.placements)
+        return torch.empty(size, dtype=dtype)
+
+    return make

@@ -18,6 +18,7 @@ from slowfast.engine.ledger import refuse_foreign_checkpoints
 from slowfast.engine.weights import check_test_weights
 from slowfast.evaluation.complexity import count_flops, count_parameters
 from slowfast.models import build_model
+from slowfast.utils.checkpoint import sharding
 from slowfast.utils.distributed import get_world_size, on_master, processes_per_machine
 from slowfast.utils.logging import logger
 
@@ -40,6 +41,8 @@ def check_run(cfg) -> None:
     Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
     if cfg.TRAIN.ENABLE:
         refuse_foreign_checkpoints(cfg)
+        if cfg.DIST.STRATEGY == "fsdp":
+            sharding()
     if cfg.TEST.ENABLE:
         check_test_weights(cfg)
     splits = ("train", "val") * cfg.TRAIN.ENABLE + ("test",) * cfg.TEST.ENABLE

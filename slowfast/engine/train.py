@@ -17,7 +17,7 @@ from slowfast.engine.step import Learner
 from slowfast.evaluation.meters import TrainMeter, gpu_mem, merge_meters, ram, val_iter_stats
 from slowfast.models.pretrained import initial_weights, load_weights
 from slowfast.solver import build_lr_schedule, set_learning_rate
-from slowfast.utils.checkpoint import load_checkpoint
+from slowfast.utils.checkpoint import load_outline
 from slowfast.utils.distributed import (
     all_reduce_sum,
     broadcast_buffers,
@@ -43,19 +43,20 @@ def train(cfg, device: torch.device, class_names: list[str]) -> None:
         logger.info("Nothing to train: %s holds epoch %d of %d.", cfg.OUTPUT_DIR, start.epoch, cfg.SOLVER.MAX_EPOCH)
         return
     writer = TensorboardWriter(cfg, start_step=start.epoch + 1)
-    for epoch in range(start.epoch, cfg.SOLVER.MAX_EPOCH):
-        stats = trainer.train_epoch(start if epoch == start.epoch else Position(epoch), train_loader)
-        writer.add_scalars({f"Train/{key}": value for key, value in stats.items()}, epoch + 1)
-        last = epoch + 1 == cfg.SOLVER.MAX_EPOCH
-        if last or (epoch + 1) % cfg.TRAIN.EVAL_PERIOD == 0:
-            if cfg.BN.USE_PRECISE_STATS:
-                trainer.update_precise_statistics(epoch, train_loader)
-            scores, stats = trainer.validate(epoch, val_loader)
-            writer.add_scalars({f"Val/{key}": value for key, value in stats.items()}, epoch + 1)
-            writer.add_evaluation("Val", *scores.readable(), class_names, epoch + 1)
-        if last or (epoch + 1) % cfg.TRAIN.CHECKPOINT_PERIOD == 0:
-            trainer.save(Position(epoch + 1))
-    trainer.ledger.finish()
+    with trainer.ledger.saver:  # an error leaves no write in its midst, in which other ranks may take part
+        for epoch in range(start.epoch, cfg.SOLVER.MAX_EPOCH):
+            stats = trainer.train_epoch(start if epoch == start.epoch else Position(epoch), train_loader)
+            writer.add_scalars({f"Train/{key}": value for key, value in stats.items()}, epoch + 1)
+            last = epoch + 1 == cfg.SOLVER.MAX_EPOCH
+            if last or (epoch + 1) % cfg.TRAIN.EVAL_PERIOD == 0:
+                if cfg.BN.USE_PRECISE_STATS:
+                    trainer.update_precise_statistics(epoch, train_loader)
+                scores, stats = trainer.validate(epoch, val_loader)
+                writer.add_scalars({f"Val/{key}": value for key, value in stats.items()}, epoch + 1)
+                writer.add_evaluation("Val", *scores.readable(), class_names, epoch + 1)
+            if last or (epoch + 1) % cfg.TRAIN.CHECKPOINT_PERIOD == 0:
+                trainer.save(Position(epoch + 1))
+        trainer.ledger.finish()
     writer.close()
 
 
@@ -85,7 +86,7 @@ class Trainer:
         A checkpoint of training goes on at its epoch with its optimizer, as upstream does, unless
         TRAIN.CHECKPOINT_EPOCH_RESET asks for its weights only; a file of weights always gives only those.
         """
-        if not self.cfg.TRAIN.CHECKPOINT_EPOCH_RESET and "optimizer_state" in load_checkpoint(path):
+        if not self.cfg.TRAIN.CHECKPOINT_EPOCH_RESET and "optimizer_state" in load_outline(path):
             return self.ledger.continue_from(path)
         self.load(path)
         return Position()

@@ -29,7 +29,7 @@ def test_weights(cfg) -> Path:
 
 
 def existing(path: Path, key: str) -> Path:
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{key} {path} does not exist. Set TEST.CHECKPOINT_FILE_PATH to the weights to test.")
     return path
 

@@ -19,7 +19,8 @@ from slowfast.models.pretrained import (
     models_that_read,
     recognise,
 )
-from slowfast.utils.checkpoint import SAFETENSORS, load_checkpoint, save_atomically
+from slowfast.utils.checkpoint import load_checkpoint
+from slowfast.utils.files import SAFETENSORS, save_atomically
 from slowfast.utils.logging import USER_ERRORS, report_error
 
 EPILOG = """examples:

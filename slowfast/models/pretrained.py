@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from slowfast.models.build import MODEL_REGISTRY
 from slowfast.models.layouts import FOREIGN, Layout, is_one_of
-from slowfast.utils.checkpoint import CheckpointError, load_checkpoint
+from slowfast.utils.checkpoint import load_checkpoint
+from slowfast.utils.distributed import sharded_like
+from slowfast.utils.files import CheckpointError
 
 # Where projects keep the weights in a checkpoint, in the order they are looked for.
 CONTAINERS = ("model_state", "model_state_dict", "state_dict", "model", "model_ema")
@@ -69,7 +71,7 @@ def load_weights(
     report = LoadReport(name, layout.name if layout else "")
     fitting = fit(adapt(theirs, own, layout, report), own, report)
     refuse_poor_fit(model, theirs, report, layout, max_unloaded, new_head)
-    model.load_state_dict(fitting, strict=False)
+    model.load_state_dict({name: sharded_like(value, own[name]) for name, value in fitting.items()}, strict=False)
     return report
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 
 def free_port() -> int:
@@ -98,3 +98,12 @@ def broadcast_buffers(model: nn.Module) -> None:
     if is_distributed():
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
+
+
+def sharded_like(value: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor, the same on every rank, as this rank's shard if `like` is one; else, and a shard, as it is."""
+    if not hasattr(like, "device_mesh") or hasattr(value, "device_mesh"):
+        return value
+    from torch.distributed.tensor import distribute_tensor  # half a second, for sharded models only
+
+    return distribute_tensor(value.to(like.device, like.dtype), like.device_mesh, like.placements)

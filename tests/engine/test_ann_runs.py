@@ -10,7 +10,8 @@ from slowfast.cli import main
 from slowfast.config import write_config
 from slowfast.engine import launch, run
 from slowfast.models import build_model
-from slowfast.utils.checkpoint import CheckpointError, load_checkpoint
+from slowfast.utils.checkpoint import load_checkpoint
+from slowfast.utils.files import CheckpointError
 
 VIT = ("TIMESFORMER.EMBED_DIM", 16, "TIMESFORMER.DEPTH", 1, "TIMESFORMER.NUM_HEADS", 2, "TIMESFORMER.MLP_RATIO", 2)
 ONE_EPOCH = ("SOLVER.MAX_EPOCH", 1, "TEST.NUM_ENSEMBLE_VIEWS", 1, "TEST.NUM_SPATIAL_CROPS", 1, "TEST.BATCH_SIZE", 8)

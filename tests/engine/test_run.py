@@ -12,7 +12,8 @@ import torch
 
 from slowfast.config import assert_and_infer_cfg, load_config
 from slowfast.engine import launch, run
-from slowfast.utils.checkpoint import BEST_NAME, CheckpointError, load_checkpoint, save_atomically
+from slowfast.utils.checkpoint import BEST_NAME, load_checkpoint
+from slowfast.utils.files import CheckpointError, save_atomically
 
 
 def json_stats(output: Path) -> list[dict]:

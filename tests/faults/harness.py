@@ -7,8 +7,11 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,6 +27,11 @@ IN_FULL_ONLY = pytest.mark.skipif("FAULTS_FULL" not in os.environ, reason="in fu
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["slowfast.engine", "slowfast.datasets.motion", "fvcore.nn.precise_bn"])
 COUNTS = {"train": 25, "val": 8, "test": 17}
+# With these any number of processes trains the same: norm statistics over all, and no draw of a process's own.
+SAME_ON_ANY_NUMBER = (
+    *("BN.NORM_TYPE", "sync_batchnorm", "UNIFORMER.DROP_DEPTH_RATE", 0.0, "SOLVER.OPTIMIZING_METHOD", "sgd"),
+    *("SOLVER.CLIP_GRAD_L2NORM", 0.5, "SOLVER.BASE_LR", 0.01, "TRAIN.CHECKPOINT_EVERY_STEPS", 0),
+)
 # What depends on the clock or the machine, not on the training.
 CLOCK = {"dt", "dt_data", "dt_net", "eta", "gpu_mem", "RAM", "time_diff"}
 
@@ -140,6 +148,43 @@ def finish(cfg, processes: int = 1) -> Job:
     return job
 
 
+def slow_loading(seconds: float = 0.03):
+    """Samples that take a while to load."""
+    from slowfast.datasets.motion import Motion
+
+    real = Motion.__getitem__
+
+    def getitem(self, key):
+        time.sleep(seconds)
+        return real(self, key)
+
+    Motion.__getitem__ = getitem
+
+
+def kill_again_and_again(configure: Callable, processes: int, check: Callable[[Path], None]) -> str:
+    """As many runs as it takes for FAULTS_KILLS kills at random moments, each from its first step to its end.
+
+    `configure(name=...)` is the config of one, `check(output)` is called when it has ended; returns what was seen.
+    """
+    kills, killed, torn = int(os.environ.get("FAULTS_KILLS", 2)), 0, 0
+    moments, rounds = np.random.default_rng(processes), 0
+    while killed < kills:
+        cfg, rounds = configure(name=f"run {rounds}"), rounds + 1
+        while killed < kills:
+            with Job(cfg, processes, prepare=partial(slow_loading, 0.01)) as job:
+                job.wait_for(r"Resumed|epoch 1/2  1/5|Nothing to train")
+                time.sleep(moments.uniform(0, 0.8))
+                job.kill()
+                if -signal.SIGKILL not in job.wait():
+                    break  # it had come to its end
+            killed += 1
+            torn += bool(list((job.output / "checkpoints").glob(".*.tmp")))
+            job.printed.unlink()
+        finish(cfg, processes)
+        check(job.output)
+    return f"{killed} kills, {torn} of them during a write, of {rounds} runs"
+
+
 def loss_log(output: Path) -> dict[tuple, dict]:
     """The json_stats of training and validation, by what and when; each repetition must equal the first."""
     entries = {}
@@ -156,6 +201,14 @@ def loss_log(output: Path) -> dict[tuple, dict]:
 
 def final_weights(output: Path, epoch: int = 2) -> dict:
     return load_checkpoint(output / f"checkpoints/checkpoint_epoch_{epoch:05d}.pyth")["model_state"]
+
+
+def assert_close_weights(one: Path, other: Path) -> None:
+    """The last weights of two runs are equal but for sums taken in another order."""
+    expected, found = final_weights(one), final_weights(other)
+    assert expected.keys() == found.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-5)
 
 
 def assert_same_run(output: Path, reference: Path, epoch: int = 2) -> None:

@@ -6,45 +6,29 @@ import signal
 import time
 from functools import partial
 
-import numpy as np
 import pytest
-from harness import IN_FULL_ONLY, Job, assert_same_run, finish, loss_log
+from harness import IN_FULL_ONLY, Job, assert_same_run, finish, kill_again_and_again, loss_log, slow_loading
 
 
 @pytest.mark.parametrize("processes", [pytest.param(1, marks=IN_FULL_ONLY), 2])
 def test_killed_at_random_moments_a_run_ends_as_if_it_had_not_been(config, references, processes, record_property):
-    """As many runs as it takes, each killed again and again from its first step to its end."""
-    kills, killed, torn = int(os.environ.get("FAULTS_KILLS", 2)), 0, 0
-    moments, rounds = np.random.default_rng(processes), 0
-    while killed < kills:
-        cfg, rounds = config("TRAIN.BATCH_SIZE", 6 // processes, name=f"run {rounds}"), rounds + 1
-        while killed < kills:
-            with Job(cfg, processes, prepare=partial(slow_loading, 0.01)) as job:
-                job.wait_for(r"Resumed|epoch 1/2  1/5|Nothing to train")
-                time.sleep(moments.uniform(0, 0.8))
-                job.kill()
-                if -signal.SIGKILL not in job.wait():
-                    break  # it had come to its end
-            killed += 1
-            torn += bool(list((job.output / "checkpoints").glob(".*.tmp")))
-            job.printed.unlink()
-        finish(cfg, processes)
-        assert_same_run(job.output, references[processes])
-    record_property("seen", f"{killed} kills, {torn} of them during a write, of {rounds} runs")
+    configure = partial(config, "TRAIN.BATCH_SIZE", 6 // processes)
+    check = partial(assert_same_run, reference=references[processes])
+    record_property("seen", kill_again_and_again(configure, processes, check))
 
 
 def kill_before_rename():
     """Makes this process die with a checkpoint written but not yet named: the second of this process."""
-    from slowfast.utils import checkpoint
+    from slowfast.utils import files
 
-    real, count = checkpoint.os.replace, iter(range(100))
+    real, count = files.os.replace, iter(range(100))
 
     def replace(source, target):
         if str(target).endswith(".pyth") and next(count) == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         real(source, target)
 
-    checkpoint.os.replace = replace
+    files.os.replace = replace
 
 
 def test_killed_in_the_midst_of_a_save_the_one_before_is_used(config, references):
@@ -74,16 +58,16 @@ def test_a_signal_saves_the_step_and_says_how_to_go_on(config, references, proce
 
 def slow_save():
     """Checkpoints that take a while to reach the disk."""
-    from slowfast.utils import checkpoint
+    from slowfast.utils import files
 
-    real = checkpoint.sync_file
+    real = files.sync_file
 
     def sync_file(file):
         print("writing", flush=True)
         time.sleep(0.3)
         real(file)
 
-    checkpoint.sync_file = sync_file
+    files.sync_file = sync_file
 
 
 def test_a_signal_in_a_save_waits_for_it(config, references):
@@ -148,19 +132,6 @@ def test_a_signal_in_the_test_ends_it_and_it_can_be_done_again(config, reference
     assert not list(job.output.glob("*.pkl"))
     finish(cfg)
     assert list(job.output.glob("*.pkl"))
-
-
-def slow_loading(seconds: float = 0.03):
-    """Samples that take a while to load."""
-    from slowfast.datasets.motion import Motion
-
-    real = Motion.__getitem__
-
-    def getitem(self, key):
-        time.sleep(seconds)
-        return real(self, key)
-
-    Motion.__getitem__ = getitem
 
 
 def test_a_signal_to_the_whole_job_does_not_take_the_loader_processes_along(config, references):

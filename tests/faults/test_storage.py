@@ -6,17 +6,17 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from harness import Job, assert_same_run, finish
-from test_interruptions import slow_loading
+from harness import Job, assert_same_run, finish, slow_loading
 
-from slowfast.utils.checkpoint import CheckpointError, last_good_checkpoint, load_checkpoint, run_checkpoints
+from slowfast.utils.checkpoint import last_good_checkpoint, load_checkpoint, run_checkpoints
+from slowfast.utils.files import CheckpointError
 
 
 def damages(seed: int, count: int):
@@ -85,22 +85,23 @@ def mounted(folder: Path, options: str):
         subprocess.run(["umount", "-l", folder], check=True)
 
 
+def fill_up_after_first_save(job: Job, filler: Path) -> None:
+    """Leaves no room on the disk from a run's first checkpoint on until one could not be written."""
+    job.wait_for(r"Saved .*step_000001")
+    with open(filler, "wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    job.wait_for("the disk is full")
+    assert last_good_checkpoint(job.output)
+    filler.unlink()
+
+
 def test_a_full_disk_is_reported_and_the_run_goes_on_with_older_checkpoints(config, references, tmp_path):
     """The disk fills up after the first checkpoint, and has room again before the last."""
     with mounted(tmp_path / "small", "size=8m"):
         cfg = config("TRAIN.CHECKPOINT_EVERY_STEPS", 1, name="small/out")
-        filler = tmp_path / "small/filler"
         with Job(cfg, prepare=partial(slow_loading, 0.02)) as job:
-            job.wait_for(r"Saved .*step_000001")
-            with open(filler, "wb", buffering=0) as file:
-                try:
-                    while True:
-                        file.write(bytes(4096))
-                except OSError:
-                    pass
-            job.wait_for("the disk is full")
-            assert last_good_checkpoint(cfg.OUTPUT_DIR)
-            filler.unlink()
+            fill_up_after_first_save(job, tmp_path / "small/filler")
             assert job.wait() == [0], job.said()
         assert "The run goes on; older checkpoints are as they were" in job.said()
         one, other = (load_checkpoint(run_checkpoints(path)[0]) for path in (job.output, references[1]))

@@ -11,7 +11,7 @@ from slowfast.models.convert import main as convert
 from slowfast.models.pretrained import export_weights, initial_weights, load_weights
 from slowfast.models.repconv import PaddedBatchNorm, RepConv
 from slowfast.spiking import BatchNorm
-from slowfast.utils.checkpoint import CheckpointError
+from slowfast.utils.files import CheckpointError
 
 FIXTURES = [path for path in fixture_files() if preset_model(model_name(path)) == "MetaSpikeFormer"]
 KD = ("METASPIKFORMER.KD", True)

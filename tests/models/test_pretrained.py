@@ -6,7 +6,7 @@ import torch
 from slowfast.models import build_model
 from slowfast.models.layouts import SLOWFAST_RESNET, Layout
 from slowfast.models.pretrained import export_weights, initial_weights, load_weights
-from slowfast.utils.checkpoint import CheckpointError
+from slowfast.utils.files import CheckpointError
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from slowfast.evaluation.complexity import count_flops, count_parameters
 from slowfast.models import build_model
 from slowfast.models.pretrained import export_weights, load_weights
 from slowfast.models.timesformer import mix_tokens, resized_in_time
-from slowfast.utils.checkpoint import CheckpointError
+from slowfast.utils.files import CheckpointError
 
 TYPES = ("divided_space_time", "joint_space_time", "space_only")
 

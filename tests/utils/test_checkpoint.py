@@ -11,18 +11,19 @@ import torch
 from slowfast.utils.checkpoint import (
     BEST_NAME,
     NAME,
-    CheckpointError,
     checkpoint_dir,
     checkpoint_name,
-    digest_path,
     epoch_checkpoints,
     last_good_checkpoint,
     load_checkpoint,
     place_of,
+    remove_checkpoint,
     remove_surplus,
     run_checkpoints,
-    save_atomically,
 )
+from slowfast.utils.files import CheckpointError, digest_path, put_in_place, recover, save_atomically
+
+NEEDS_SHARDING = pytest.mark.skipif(torch.__version__ < (2, 9), reason="sharded checkpoints need torch 2.9")
 
 
 def save(output, epoch, **state):
@@ -136,13 +137,76 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, monkeypatch):
 def test_a_process_killed_while_saving_leaves_the_old_file(tmp_path):
     path = save(tmp_path, 1, weights=torch.zeros(10))
     code = (
-        "import os, sys, torch, slowfast.utils.checkpoint as c\n"
+        "import os, sys, torch, slowfast.utils.files as c\n"
         "real = os.replace\n"
         "os.replace = lambda *a: os._exit(9)\n"  # dies after writing, before the new file has its name
         f"c.save_atomically({{'epoch': 2}}, {str(path)!r})\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
     assert load_checkpoint(path)["epoch"] == 1
+
+
+def make_folder(path, content):
+    path.mkdir()
+    (path / "part").write_text(content)
+    return path
+
+
+@pytest.mark.parametrize("renames", [0, 1, 2])
+def test_a_process_killed_while_it_replaces_a_folder_leaves_the_old_or_the_new_one(tmp_path, renames):
+    path = make_folder(tmp_path / "c.pyth", "old")
+    aside = make_folder(tmp_path / ".c.pyth.tmp", "new")
+    code = (
+        "import os, pathlib, slowfast.utils.files as f\n"
+        "real, count = os.replace, iter(range(9))\n"
+        f"os.replace = lambda *a: os._exit(9) if next(count) == {renames} else real(*a)\n"
+        "f.remove = lambda path: os._exit(9)\n"
+        f"f.put_in_place(pathlib.Path({str(aside)!r}), pathlib.Path({str(path)!r}))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    recover(tmp_path)
+    assert [found.name for found in tmp_path.iterdir()] == ["c.pyth"]
+    assert (path / "part").read_text() == ("new" if renames == 2 else "old")
+
+
+@pytest.mark.parametrize("before", ["file", "folder"])
+def test_a_file_replaces_a_folder_and_the_other_way_round(tmp_path, before):
+    file, folder = tmp_path / "c.pyth", tmp_path / ".c.pyth.tmp"
+    if before == "file":
+        save_atomically({"epoch": 1}, file)
+        put_in_place(make_folder(folder, "new"), file)
+        assert (file / "part").read_text() == "new"
+    else:
+        make_folder(file, "old")
+        save_atomically({"epoch": 1}, file)
+        assert load_checkpoint(file)["epoch"] == 1
+    assert digest_path(file).is_file() == (before == "folder")
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_folder_that_is_removed_loses_its_name_first(tmp_path, monkeypatch):
+    folder = make_folder(tmp_path / NAME.format(1), "old")
+    monkeypatch.setattr("slowfast.utils.checkpoint.remove", lambda path: None)  # the process dies before it
+    remove_checkpoint(folder)
+    assert not folder.exists()
+    recover(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_needs_a_torch_that_reads_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", type(torch.__version__)("2.6.0"))
+    with pytest.raises(CheckpointError, match=r"need torch 2\.9 or newer, and this is 2\.6\.0"):
+        load_checkpoint(make_folder(tmp_path / NAME.format(1), "old"))
+
+
+@NEEDS_SHARDING
+def test_code_in_a_folder_is_refused_and_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = make_folder(tmp_path / NAME.format(1), "old")
+    torch.save({"state": Explosive(), "files": []}, folder / "rest.pyth")
+    with pytest.raises(CheckpointError, match=r"rest\.pyth is not loaded: loading it would run code \(.*system\)"):
+        load_checkpoint(folder)
+    assert not (tmp_path / "exploded").exists()
 
 
 def test_a_missing_file_is_said():

@@ -1,0 +1,146 @@
+"""Checkpoints of sharded models: folders to which each rank adds its part, by torch.distributed.checkpoint.
+
+A folder holds a .safetensors file of each rank and `rest.pyth`, all that is no tensor, each with its SHA-256 beside it.
+torch's default format is not used because its metadata is a pickle, which may hold code.
+"""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.utils._pytree import tree_flatten_with_path, tree_map, tree_map_with_path
+
+from slowfast.utils.files import (
+    ASIDE,
+    CheckpointError,
+    check_digest,
+    load_file,
+    put_in_place,
+    remove,
+    save_atomically,
+    sha256,
+    sync_directory,
+    write_digest,
+    write_problem,
+)
+
+REST = "rest.pyth"
+
+
+def aside_folder(path: Path) -> Path:
+    """Where all ranks write to what becomes `path`."""
+    return path.with_name(f".{path.name}{ASIDE}")
+
+
+class ShardWriter(dcp.HuggingFaceStorageWriter):
+    """Writes a folder aside; the master gives it its name when the parts of all ranks are on the disk."""
+
+    def __init__(self, path: Path, rest: dict):
+        super().__init__(str(aside_folder(path)), save_distributed=True)
+        self.target, self.rest = path, rest
+
+    def write_data(self, plan, planner):
+        """This rank's tensors and their digest; torch.distributed.checkpoint calls it on all ranks."""
+        written = super().write_data(plan, planner)
+        for name in files_of(written.value()):
+            write_digest(self.aside / name, sha256(self.aside / name))
+        return written
+
+    def finish(self, metadata, results) -> None:
+        """The rest; called on the master once all ranks have written. `results`: what each has written."""
+        files = sorted(name for written in results for name in files_of(written))
+        missing = [name for name in files if not (self.aside / name).is_file()]
+        if missing:
+            raise CheckpointError(
+                f"Could not write {self.target}: {', '.join(missing)} of other machines cannot be seen here. "
+                "DIST.STRATEGY fsdp needs an OUTPUT_DIR on a file system that all machines share."
+            )
+        save_atomically({"state": self.rest, "files": files}, self.aside / REST)
+        put_in_place(self.aside, self.target)
+        sync_directory(self.target.parent)
+
+    @property
+    def aside(self) -> Path:
+        return Path(self.path)
+
+
+def files_of(written: list) -> set[str]:
+    return {result.storage_data.relative_path for result in written}
+
+
+def begin_save(state: dict, path: Path, group: dist.ProcessGroup) -> Callable[[], Path]:
+    """Copies this rank's part of `state` and begins to write it; all ranks call it, and then what it returns.
+
+    That waits until the checkpoint of all ranks is at `path`, and raises CheckpointError on all if it cannot be
+    written by one. `group`: all ranks, on a backend of the CPU; used by a thread beside the run.
+    """
+    tensors = {name_of(place): leaf for place, leaf in tree_flatten_with_path(state)[0] if isinstance(leaf, Tensor)}
+    rest = tree_map(lambda leaf: None if isinstance(leaf, Tensor) else leaf, state)
+    # What is not sharded is the master's, as DDP has it: the running statistics of norms may differ.
+    planner = dcp.DefaultSavePlanner(dedup_save_to_lowest_rank=True)
+    writing = dcp.async_save(tensors, storage_writer=ShardWriter(path, rest), planner=planner, process_group=group)
+
+    def complete() -> Path:
+        try:
+            writing.result()
+        except CheckpointException as error:
+            raise describe_failure(error, path) from error
+        finally:
+            if dist.get_rank() == 0:
+                remove(aside_folder(path))
+        return path
+
+    return complete
+
+
+def describe_failure(error: CheckpointException, path: Path) -> Exception:
+    """The error of the first rank that failed to write: as CheckpointError, unless it was no fault of the disk."""
+    cause, _ = next(iter(error.failures.values()))
+    return CheckpointError(write_problem(path, aside_folder(path), cause)) if isinstance(cause, OSError) else cause
+
+
+def name_of(place: tuple) -> str:
+    """What a tensor is called in the files, by its keys in the state: model_state/head.weight."""
+    return "/".join(str(key.idx if hasattr(key, "idx") else key.key) for key in place)
+
+
+def load_shards(folder: Path, empty: Callable[[str, torch.Size, torch.dtype], Tensor] | None = None) -> dict:
+    """The state in a folder, written by any number of ranks; takes no other rank to read.
+
+    `empty(name, size, dtype)` makes the tensor into which one is read, whole or this rank's shard; whole on the CPU
+    by default.
+
+    Raises:
+        CheckpointError: damaged or incomplete.
+    """
+    rest = check_shards(folder)
+    reader = dcp.HuggingFaceStorageReader(str(folder))
+    stored = reader.read_metadata().state_dict_metadata
+    make = empty or (lambda name, size, dtype: torch.empty(size, dtype=dtype))
+    tensors = {name: make(name, tensor.size, tensor.properties.dtype) for name, tensor in stored.items()}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # `no_dist`, as it should be
+        dcp.load(tensors, storage_reader=reader, no_dist=True)
+    return tree_map_with_path(lambda place, leaf: tensors.get(name_of(place), leaf), rest)
+
+
+def check_shards(folder: Path) -> dict:
+    """The state in a folder with None for its tensors, whose files are found to be there and undamaged.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    try:
+        rest = load_file(folder / REST)
+        for name in rest["files"]:
+            if not (folder / name).is_file():
+                raise FileNotFoundError(name)
+            check_digest(folder / name)
+        return rest["state"]
+    except (FileNotFoundError, KeyError) as error:
+        raise CheckpointError(f"{folder} is damaged or no checkpoint: {error} is missing.") from error

@@ -1,0 +1,196 @@
+"""Sharded models: what they train, and their checkpoints, which are folders that all ranks write."""
+
+import os
+import shutil
+import signal
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from harness import (
+    IN_FULL_ONLY,
+    SAME_ON_ANY_NUMBER,
+    Job,
+    assert_close_weights,
+    assert_same_run,
+    final_weights,
+    finish,
+    kill_again_and_again,
+    slow_loading,
+    tiny_run,
+)
+from test_storage import fill_up_after_first_save, flip, mounted
+
+from slowfast.models.convert import main as convert
+from slowfast.utils.checkpoint import last_good_checkpoint, load_checkpoint, run_checkpoints
+from slowfast.utils.files import CheckpointError
+
+pytestmark = pytest.mark.skipif(torch.__version__ < (2, 9), reason="sharded checkpoints need torch 2.9")
+SHARDED = ("DIST.STRATEGY", "fsdp")
+
+
+@pytest.fixture(scope="module")
+def reference(data, tmp_path_factory):
+    """The uninterrupted run of two processes that share a model."""
+    output = tmp_path_factory.mktemp("sharded") / "reference"
+    return finish(tiny_run(data, output, *SHARDED, "DIST.CPU_PROCESSES", 2), 2).output
+
+
+def same_state(one, other) -> bool:
+    """Whether all tensors of two checkpoints are equal bit for bit, weights and moments."""
+    one, other = (load_checkpoint(run_checkpoints(output)[0]) for output in (one, other))
+    weights = [state["model_state"] for state in (one, other)]
+    moments = [
+        {(i, name): value for i, values in state["optimizer_state"]["state"].items() for name, value in values.items()}
+        for state in (one, other)
+    ]
+    return all(a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a) for a, b in (weights, moments))
+
+
+def test_a_sharded_run_equals_one_process_and_goes_on_with_any_number(config):
+    """Begun by two that share the model, gone on with by three, and ended by one that has it whole."""
+    same = (*SAME_ON_ANY_NUMBER, "TRAIN.BATCH_SIZE", 12)
+    one = finish(config(*same, name="one")).output
+    for processes, moment in ((2, r"epoch 1/2  2/3"), (3, r"epoch 2/2  1/3")):
+        cfg = config(*same, *SHARDED, "DIST.CPU_PROCESSES", processes, name="many")
+        with Job(cfg, processes, prepare=partial(slow_loading, 0.02)) as job:
+            job.wait_for(moment)
+            job.kill(signal.SIGTERM, slice(1, 2))
+            assert job.wait() == [0] * processes, job.said()
+        shards = [path.name for path in run_checkpoints(job.output)[0].glob("*.safetensors")]
+        assert len(shards) == processes
+    many = finish(config(*same, name="many")).output
+    said = (many / "stdout.log").read_text()
+    assert "was saved by 2 processes and 3 go on" in said
+    assert "was saved by 3 processes and 1 go on" in said
+    assert_close_weights(one, many)
+
+
+def test_the_file_of_one_process_goes_on_sharded(config):
+    one = finish(config(*SAME_ON_ANY_NUMBER, name="one")).output
+    cfg = config(*SAME_ON_ANY_NUMBER, *SHARDED, "DIST.CPU_PROCESSES", 2, name="two")
+    shutil.copytree(one, cfg.OUTPUT_DIR)
+    run_checkpoints(cfg.OUTPUT_DIR)[0].unlink()
+    two = finish(cfg, 2).output
+    newest, before = run_checkpoints(two)
+    assert newest.is_dir()
+    assert before.is_file()
+    assert_close_weights(one, two)
+
+
+def test_a_sharded_run_starts_from_weights_of_a_file(config, references):
+    """With a learning rate of zero the weights of the file are those of the end."""
+    weights = references[1] / "checkpoints/checkpoint_epoch_00002.pyth"
+    frozen = (
+        "SOLVER.BASE_LR",
+        0.0,
+        "SOLVER.LR_POLICY",
+        "steps_with_relative_lrs",
+        "SOLVER.LRS",
+        [1],
+        "SOLVER.STEPS",
+        [0],
+    )
+    start = ("TRAIN.CHECKPOINT_FILE_PATH", str(weights), "TRAIN.CHECKPOINT_EPOCH_RESET", True)
+    job = finish(config(*SHARDED, *start, "DIST.CPU_PROCESSES", 2, *frozen), 2)
+    begun, ended = load_checkpoint(weights)["model_state"], final_weights(job.output)
+    trained = [name for name in begun if name.endswith(("weight", "bias"))]
+    assert trained
+    assert all(torch.equal(ended[name], begun[name]) for name in trained)
+
+
+def die_in_second_save_of_rank_1():
+    """Rank 1 is killed with its part of a checkpoint written, before the others know."""
+    from slowfast.utils.shards import ShardWriter
+
+    real, count = ShardWriter.write_data, iter(range(100))
+
+    def write_data(self, plan, planner):
+        written = real(self, plan, planner)
+        if os.environ["RANK"] == "1" and next(count) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return written
+
+    ShardWriter.write_data = write_data
+
+
+def test_a_rank_killed_in_a_save_ends_the_job_and_the_checkpoint_before_is_used(config, reference):
+    cfg = config(*SHARDED, "DIST.CPU_PROCESSES", 2)
+    with Job(cfg, 2, prepare=die_in_second_save_of_rank_1) as job:
+        assert job.wait() == [1, -signal.SIGKILL], job.said()
+    assert "lost another rank" in job.said()
+    assert len(run_checkpoints(job.output)) == 1
+    assert not list((job.output / "checkpoints").glob(".*"))
+    finish(cfg, 2)
+    assert_same_run(job.output, reference)
+    assert same_state(job.output, reference)
+
+
+def test_killed_at_random_moments_a_sharded_run_ends_as_if_it_had_not_been(config, reference, record_property):
+    def check(output):
+        assert_same_run(output, reference)
+        assert same_state(output, reference)
+
+    configure = partial(config, *SHARDED, "DIST.CPU_PROCESSES", 2)
+    record_property("seen", kill_again_and_again(configure, 2, check))
+
+
+@pytest.mark.parametrize("dtype", ["float16", pytest.param("bfloat16", marks=IN_FULL_ONLY)])
+def test_a_sharded_run_of_mixed_precision_equals_ddp_and_goes_on_exactly(config, dtype):
+    """In float16 the first steps overflow, which the ranks must find together."""
+    mixed = (*SAME_ON_ANY_NUMBER, "TRAIN.MIXED_PRECISION", True, "TRAIN.AMP_DTYPE", dtype, "DIST.CPU_PROCESSES", 2)
+    ddp = finish(config(*mixed, name="ddp"), 2).output
+    whole = finish(config(*mixed, *SHARDED, name="whole"), 2).output
+    assert_close_weights(ddp, whole)
+    with Job(config(*mixed, *SHARDED, name="cut"), 2) as job:
+        job.wait_for(r"epoch 1/2  2/5")
+        job.kill(signal.SIGTERM)
+        assert job.wait() == [0, 0], job.said()
+    assert_same_run(finish(config(*mixed, *SHARDED, name="cut"), 2).output, whole)
+
+
+def test_damaged_shards_are_noticed_and_the_checkpoint_before_is_used(reference, tmp_path):
+    newest, before = run_checkpoints(reference)[:2]
+    names = [path.name for path in newest.iterdir() if path.suffix != ".sha256"]
+    assert len(names) == 3
+    rng = np.random.default_rng(0)
+    for name in names:
+        for damage in ("missing", "truncated", "bit flipped", "empty"):
+            output = tmp_path / f"{name} {damage}"
+            shutil.copytree(reference, output)
+            path = output / newest.relative_to(reference) / name
+            content = path.read_bytes()
+            place = int(rng.integers(len(content)))
+            path.unlink()
+            if damage != "missing":
+                changed = {"truncated": content[:place], "bit flipped": flip(content, place, 2), "empty": b""}
+                path.write_bytes(changed[damage])
+            with pytest.raises(CheckpointError, match=r"damaged"):
+                load_checkpoint(path.parent)
+            found, _, problems = last_good_checkpoint(output)
+            assert found.name == before.name
+            assert len(problems) == 1
+
+
+def test_a_full_disk_is_reported_by_a_sharded_run_too(config, reference, tmp_path):
+    with mounted(tmp_path / "small", "size=8m"):
+        cfg = config(*SHARDED, "DIST.CPU_PROCESSES", 2, "TRAIN.CHECKPOINT_EVERY_STEPS", 1, name="small/out")
+        with Job(cfg, 2, prepare=partial(slow_loading, 0.05)) as job:
+            fill_up_after_first_save(job, tmp_path / "small/filler")
+            assert job.wait() == [0, 0], job.said()
+        assert "The run goes on; older checkpoints are as they were" in job.said()
+        assert not list((job.output / "checkpoints").glob(".*"))
+        assert same_state(job.output, reference)
+
+
+def test_a_folder_of_shards_is_tested_and_converted_like_a_file(config, reference, tmp_path):
+    """It gives the predictions of the single file that it is converted to."""
+    folder, file = reference / "checkpoints/best_Valtop1Err_checkpoint.pyth", tmp_path / "best.safetensors"
+    assert folder.is_dir()
+    assert convert([str(folder), str(file), "--cfg", str(reference / "config.yaml")]) == 0
+    scores = []
+    for weights in (folder, file):
+        testing = ("TRAIN.ENABLE", False, "TEST.ENABLE", True, "TEST.CHECKPOINT_FILE_PATH", str(weights))
+        scores.append(finish(config(*testing, name=weights.stem)).output / "2x32x2x3.npz")
+    assert scores[0].read_bytes() == scores[1].read_bytes()
