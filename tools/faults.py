@@ -37,7 +37,7 @@ class Table:
 
 
 def measure_speed() -> str:
-    """Seconds a step with one and two processes of the same global batch, and with a checkpoint after every step."""
+    """Seconds a step with one and two processes of the same global batch, and with checkpoints without a pause."""
     from harness import finish, make_data, tiny_run
 
     lines = []

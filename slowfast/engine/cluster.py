@@ -1,6 +1,7 @@
-"""Who this process is in a job of many: what torchrun or Slurm say in the environment."""
+"""Who this process is in a job of many, as torchrun or Slurm say, and how a job of Slurm is queued again."""
 
 import re
+import subprocess
 from typing import NamedTuple
 
 
@@ -43,7 +44,7 @@ def from_slurm(environment: dict[str, str]) -> Membership | None:
         local_rank=int(environment["SLURM_LOCALID"]),
         world_size=int(environment["SLURM_STEP_NUM_TASKS"]),
         local_size=tasks[int(environment.get("SLURM_NODEID", 0))],
-        init_method=f"tcp://{nodes[0]}:{environment.get('MASTER_PORT', port)}",
+        init_method=f"tcp://{environment.get('MASTER_ADDR', nodes[0])}:{environment.get('MASTER_PORT', port)}",
         source=f"Slurm's environment (job {job}, step {step})",
     )
 
@@ -65,3 +66,25 @@ def expand_counts(counts: str) -> list[int]:
     """Slurm's short form of tasks per node: `4(x2),1` -> 4, 4, 1."""
     found = re.findall(r"(\d+)(?:\(x(\d+)\))?", counts)
     return [int(count) for count, times in found for _ in range(int(times or 1))]
+
+
+def scontrol(*words: str) -> str:
+    """What Slurm's command prints.
+
+    Raises:
+        OSError: it cannot be run, or it refused; the message is its own.
+    """
+    done = subprocess.run(["scontrol", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(done.stderr.strip() or f"scontrol {words[0]} ended with status {done.returncode}")
+    return done.stdout
+
+
+def is_preempted(job: str) -> bool:
+    """Whether another job is about to take a running job's place; false for a job that is being cancelled.
+
+    Both are told by SIGTERM. A preempted one that ends by itself within the partition's GraceTime counts as completed
+    and is not queued again unless it asks (seen with Slurm 22.05).
+    """
+    shown = scontrol("show", "job", job)
+    return "JobState=RUNNING" in shown and re.search(r"PreemptTime=\d", shown) is not None

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from slowfast.engine.cluster import Membership, membership
+from slowfast.engine.cluster import Membership, is_preempted, membership, scontrol
 from slowfast.engine.env import check_gpus, make_deterministic, select_device
 from slowfast.engine.lock import run_lock
 from slowfast.engine.signals import RunInterrupted, forwarding_to, listening, requested
@@ -176,17 +175,18 @@ def announce_ranks(place: Membership, device: str, cfg) -> None:
 
 
 def say_how_to_go_on(interruption: RunInterrupted) -> None:
-    """The last line of an interrupted run; on SIGUSR1 under Slurm (sbatch --signal) the job is queued again."""
+    """The last line of an interrupted run, and under Slurm the job queued again: on SIGUSR1 or when preempted."""
     logger.info("Interrupted: %s Start the same command again to go on.", interruption)
-    asked = signal.SIGUSR1 in gather_objects(requested())
+    asked = signal.SIGUSR1 in gather_objects(requested())  # what `sbatch --signal` is for
     job = os.environ.get("SLURM_JOB_ID")
-    if not (asked and job and is_master()):
+    if not (job and is_master()):
         return
     try:
-        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True)
-        logger.info("Slurm job %s is queued again.", job)
-    except (OSError, subprocess.CalledProcessError) as error:
-        logger.error("Slurm job %s could not be queued again: %s", job, getattr(error, "stderr", None) or error)
+        if asked or is_preempted(job):
+            scontrol("requeue", job)
+            logger.info("Slurm job %s is queued again.", job)
+    except OSError as error:
+        logger.error("Slurm job %s could not be queued again: %s", job, error)
 
 
 def describe_loss(error: RuntimeError, place: Membership, timeout: int) -> str:

@@ -39,7 +39,8 @@ def test_srun_tells_each_task_its_place_and_all_the_same_meeting_point():
     assert place.init_method.startswith("tcp://gpu03:")
     assert place.init_method == membership(SLURM | {"SLURM_PROCID": "0", "SLURM_NODEID": "0"}).init_method
     assert place.init_method != membership(SLURM | {"SLURM_STEP_ID": "1"}).init_method
-    assert membership(SLURM | {"MASTER_PORT": "29500"}).init_method == "tcp://gpu03:29500"
+    meeting = {"MASTER_ADDR": "10.0.0.3", "MASTER_PORT": "29500"}
+    assert membership(SLURM | meeting).init_method == "tcp://10.0.0.3:29500"
 
 
 def test_a_batch_script_or_a_single_task_is_no_member():

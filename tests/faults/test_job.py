@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from harness import IN_FULL_ONLY, Job, assert_same_run, finish, tiny_run
-from test_interruptions import slow_loading
+from harness import IN_FULL_ONLY, Job, assert_same_run, finish, slow_loading, tiny_run
 
 from slowfast.config import write_config
 from slowfast.utils.distributed import free_port
