@@ -13,6 +13,7 @@ SUBJECTS = {  # module of slowfast.benchmark -> what it measures
     "kernels": "spiking neurons alone, against SpikingJelly's",
     "layers": "norm with neuron, against one after the other and upstream's layers",
     "models": "whole models at full size, training step or evaluation, against upstream's layers",
+    "runs": "training on several processes, sharded, with checkpoints, against one process",
     "data": "decoding and transforming videos, against the usual path of a video framework",
 }
 

@@ -74,10 +74,21 @@ def scontrol(*words: str) -> str:
     Raises:
         OSError: it cannot be run, or it refused; the message is its own.
     """
-    done = subprocess.run(["scontrol", *words], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(["scontrol", *words], capture_output=True, text=True, check=False, timeout=60)
+    except subprocess.TimeoutExpired as error:
+        raise OSError(str(error)) from error
     if done.returncode:
         raise OSError(done.stderr.strip() or f"scontrol {words[0]} ended with status {done.returncode}")
     return done.stdout
+
+
+def slurm_job(environment: dict[str, str]) -> str | None:
+    """The job that this process belongs to, as `scontrol` knows it; None outside Slurm."""
+    if {"SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"} <= environment.keys():
+        # An array's last task has the array's own number, which would stand for all tasks.
+        return f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}"
+    return environment.get("SLURM_JOB_ID")
 
 
 def is_preempted(job: str) -> bool:

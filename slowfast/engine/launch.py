@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from slowfast.engine.cluster import Membership, is_preempted, membership, scontrol
+from slowfast.engine.cluster import Membership, is_preempted, membership, scontrol, slurm_job
 from slowfast.engine.env import check_gpus, make_deterministic, select_device
 from slowfast.engine.lock import run_lock
 from slowfast.engine.signals import RunInterrupted, forwarding_to, listening, requested
@@ -177,16 +177,17 @@ def announce_ranks(place: Membership, device: str, cfg) -> None:
 def say_how_to_go_on(interruption: RunInterrupted) -> None:
     """The last line of an interrupted run, and under Slurm the job queued again: on SIGUSR1 or when preempted."""
     logger.info("Interrupted: %s Start the same command again to go on.", interruption)
-    asked = signal.SIGUSR1 in gather_objects(requested())  # what `sbatch --signal` is for
-    job = os.environ.get("SLURM_JOB_ID")
+    signals = gather_objects(requested())
+    job = slurm_job(os.environ)
     if not (job and is_master()):
         return
     try:
-        if asked or is_preempted(job):
+        # SIGUSR1 is what `sbatch --signal` sends; SIGTERM comes with preemption, and when the job is cancelled.
+        if signal.SIGUSR1 in signals or (signal.SIGTERM in signals and is_preempted(job)):
             scontrol("requeue", job)
             logger.info("Slurm job %s is queued again.", job)
     except OSError as error:
-        logger.error("Slurm job %s could not be queued again: %s", job, error)
+        logger.error("Slurm job %s is not queued again: %s", job, error)
 
 
 def describe_loss(error: RuntimeError, place: Membership, timeout: int) -> str:

@@ -3,6 +3,7 @@
 import math
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -189,11 +190,14 @@ class Ledger:
         return str(path)
 
     def continue_from(self, path: str) -> Position:
-        """Goes on from another run's checkpoint with its optimizer and epoch (TRAIN.CHECKPOINT_EPOCH_RESET False)."""
+        """Goes on from another run's checkpoint, which the master has found whole, with its optimizer and epoch."""
         return self.restore(self.load(path) | {"best": None}, path)
 
     def load(self, path: str) -> dict:
-        return load_checkpoint(path, shard_maker(self.model, self.optimizer))
+        """A checkpoint that the master has found whole; of a folder only this rank's shards, if the model has them."""
+        if Path(path).is_dir():
+            return sharding().load_shards(Path(path), shard_maker(self.model, self.optimizer))
+        return load_checkpoint(path)
 
     def restore(self, state: dict, path: str) -> Position:
         """Weights, optimizer, scaler, best metric of a checkpoint; returns where to go on."""

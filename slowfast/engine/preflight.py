@@ -41,7 +41,7 @@ def check_run(cfg) -> None:
     Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
     if cfg.TRAIN.ENABLE:
         refuse_foreign_checkpoints(cfg)
-        if cfg.DIST.STRATEGY == "fsdp":
+        if cfg.DIST.STRATEGY == "fsdp" and get_world_size() > 1:
             sharding()
     if cfg.TEST.ENABLE:
         check_test_weights(cfg)

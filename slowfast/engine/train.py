@@ -25,6 +25,7 @@ from slowfast.utils.distributed import (
     get_rank,
     get_world_size,
     is_master,
+    on_master,
 )
 from slowfast.utils.logging import log_json_stats, logger
 from slowfast.visualization import TensorboardWriter
@@ -86,7 +87,7 @@ class Trainer:
         A checkpoint of training goes on at its epoch with its optimizer, as upstream does, unless
         TRAIN.CHECKPOINT_EPOCH_RESET asks for its weights only; a file of weights always gives only those.
         """
-        if not self.cfg.TRAIN.CHECKPOINT_EPOCH_RESET and "optimizer_state" in load_outline(path):
+        if not self.cfg.TRAIN.CHECKPOINT_EPOCH_RESET and on_master(lambda: "optimizer_state" in load_outline(path)):
             return self.ledger.continue_from(path)
         self.load(path)
         return Position()

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -42,17 +41,18 @@ def sharding() -> ModuleType:
     return shards
 
 
-def load_checkpoint(path: str | Path, empty: Callable | None = None) -> dict:
-    """The dict in a checkpoint: a file (`files.load_file`), or a sharded run's folder (`shards.load_shards`).
-
-    Tensors are whole and on the CPU, those of a folder where `empty` makes them.
+def load_checkpoint(path: str | Path) -> dict:
+    """The dict in a checkpoint, with whole tensors on the CPU: a file (`files.load_file`) or a sharded run's folder.
 
     Raises:
         FileNotFoundError: no such file or folder.
         CheckpointError: damaged, incomplete, not a checkpoint, or one that would need to run code.
     """
     path = Path(path)
-    return sharding().load_shards(path, empty) if path.is_dir() else load_file(path)
+    if not path.is_dir():
+        return load_file(path)
+    sharding().check_shards(path)
+    return sharding().load_shards(path)
 
 
 def load_outline(path: str | Path) -> dict:
@@ -119,9 +119,10 @@ def remove_surplus(output_dir: str | Path, keep: int) -> None:
 
 def remove_checkpoint(path: Path) -> None:
     """A folder loses its name first: what a death in the midst of this leaves must not look like a checkpoint."""
+    digest = digest_path(path)
     if path.is_dir():
         aside = aside_path(path)
         os.replace(path, aside)
         path = aside
     remove(path)
-    remove(digest_path(path))
+    remove(digest)

@@ -86,8 +86,8 @@ def save_atomically(state: dict, path: str | Path) -> Path:
 def put_in_place(aside: Path, path: Path) -> None:
     """Gives a complete file or folder its name, and removes what had it and that one's digest.
 
-    A folder cannot be replaced in one step: what had its name waits under another one, from which `recover` brings it
-    back if the process dies in between.
+    A folder cannot be replaced in one step: what had its name waits under another one, to have it back if the new one
+    cannot get it, or from `recover` if the process dies in between.
     """
     # In this order a file has its own digest or none, never another's.
     digest_path(path).unlink(missing_ok=True)
@@ -95,8 +95,13 @@ def put_in_place(aside: Path, path: Path) -> None:
         os.replace(aside, path)
         return
     replaced = path.with_name(f".{path.name}{REPLACED}")
+    remove(replaced)
     os.replace(path, replaced)
-    os.replace(aside, path)
+    try:
+        os.replace(aside, path)
+    except OSError:
+        os.replace(replaced, path)
+        raise
     remove(replaced)
 
 
@@ -113,7 +118,7 @@ def recover(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Removes a file or folder that may not be there, nor the folder it is in."""
+    """Removes a file or folder, which need not be there."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     with suppress(OSError):

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.utils._pytree import tree_flatten_with_path, tree_map, tree_map_with_path
@@ -19,6 +20,7 @@ from slowfast.utils.files import (
     ASIDE,
     CheckpointError,
     check_digest,
+    digest_path,
     load_file,
     put_in_place,
     remove,
@@ -42,6 +44,7 @@ class ShardWriter(dcp.HuggingFaceStorageWriter):
 
     def __init__(self, path: Path, rest: dict):
         super().__init__(str(aside_folder(path)), save_distributed=True)
+        self.per_thread_copy_ahead = 0  # tensors are on the CPU; copying ahead would use the first GPU on every rank
         self.target, self.rest = path, rest
 
     def write_data(self, plan, planner):
@@ -101,7 +104,10 @@ def begin_save(state: dict, path: Path, group: dist.ProcessGroup) -> Callable[[]
 def describe_failure(error: CheckpointException, path: Path) -> Exception:
     """The error of the first rank that failed to write: as CheckpointError, unless it was no fault of the disk."""
     cause, _ = next(iter(error.failures.values()))
-    return CheckpointError(write_problem(path, aside_folder(path), cause)) if isinstance(cause, OSError) else cause
+    if not isinstance(cause, OSError):
+        return cause
+    # The numbers are the master's, who removes the folder meanwhile.
+    return CheckpointError(write_problem(path, aside_folder(path), cause) if dist.get_rank() == 0 else str(cause))
 
 
 def name_of(place: tuple) -> str:
@@ -110,22 +116,25 @@ def name_of(place: tuple) -> str:
 
 
 def load_shards(folder: Path, empty: Callable[[str, torch.Size, torch.dtype], Tensor] | None = None) -> dict:
-    """The state in a folder, written by any number of ranks; takes no other rank to read.
+    """The state in a folder that `check_shards` has found whole, written by any number of ranks.
 
-    `empty(name, size, dtype)` makes the tensor into which one is read, whole or this rank's shard; whole on the CPU
-    by default.
+    A rank reads what it needs and waits for no other. `empty(name, size, dtype)` makes the tensor into which one is
+    read, whole or this rank's shard; whole on the CPU by default.
 
     Raises:
-        CheckpointError: damaged or incomplete.
+        CheckpointError: it cannot be read.
     """
-    rest = check_shards(folder)
-    reader = dcp.HuggingFaceStorageReader(str(folder))
-    stored = reader.read_metadata().state_dict_metadata
     make = empty or (lambda name, size, dtype: torch.empty(size, dtype=dtype))
-    tensors = {name: make(name, tensor.size, tensor.properties.dtype) for name, tensor in stored.items()}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # `no_dist`, as it should be
-        dcp.load(tensors, storage_reader=reader, no_dist=True)
+    try:
+        rest = load_file(folder / REST)["state"]
+        reader = dcp.HuggingFaceStorageReader(str(folder))
+        stored = reader.read_metadata().state_dict_metadata
+        tensors = {name: make(name, tensor.size, tensor.properties.dtype) for name, tensor in stored.items()}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # `no_dist`, as it should be
+            dcp.load(tensors, storage_reader=reader, no_dist=True)
+    except (CheckpointException, SafetensorError, OSError) as error:
+        raise CheckpointError(f"{folder} cannot be read: {error}") from error
     return tree_map_with_path(lambda place, leaf: tensors.get(name_of(place), leaf), rest)
 
 
@@ -138,8 +147,9 @@ def check_shards(folder: Path) -> dict:
     try:
         rest = load_file(folder / REST)
         for name in rest["files"]:
-            if not (folder / name).is_file():
-                raise FileNotFoundError(name)
+            for file in (folder / name, digest_path(folder / name)):
+                if not file.is_file():
+                    raise FileNotFoundError(file.name)
             check_digest(folder / name)
         return rest["state"]
     except (FileNotFoundError, KeyError) as error:

@@ -1,6 +1,6 @@
 import pytest
 
-from slowfast.engine.cluster import expand_counts, expand_hosts, membership
+from slowfast.engine.cluster import expand_counts, expand_hosts, membership, slurm_job
 
 SLURM = {
     "SLURM_JOB_ID": "4711",
@@ -47,6 +47,12 @@ def test_a_batch_script_or_a_single_task_is_no_member():
     assert membership({}) is None
     assert membership({"SLURM_JOB_ID": "4711", "SLURM_PROCID": "0", "SLURM_NTASKS": "8"}) is None
     assert membership(SLURM | {"SLURM_STEP_NUM_TASKS": "1"}) is None
+
+
+def test_the_job_of_an_array_is_its_task():
+    assert slurm_job({}) is None
+    assert slurm_job(SLURM) == "4711"
+    assert slurm_job(SLURM | {"SLURM_ARRAY_JOB_ID": "4700", "SLURM_ARRAY_TASK_ID": "3"}) == "4700_3"
 
 
 def test_torchrun_goes_before_slurm():

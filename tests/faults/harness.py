@@ -5,9 +5,11 @@ import multiprocessing
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import torch
 from slowfast.config import assert_and_infer_cfg, get_cfg
 from slowfast.datasets.motion import write_motion
 from slowfast.engine import launch, run
-from slowfast.utils.checkpoint import load_checkpoint
+from slowfast.utils.checkpoint import last_good_checkpoint, load_checkpoint
 from slowfast.utils.distributed import free_port
 from slowfast.utils.logging import USER_ERRORS, report_error
 
@@ -217,3 +219,32 @@ def assert_same_run(output: Path, reference: Path, epoch: int = 2) -> None:
     one, other = final_weights(output, epoch), final_weights(reference, epoch)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def flip(data: bytes, position: int, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[position] ^= 1 << bit
+    return bytes(changed)
+
+
+@contextmanager
+def mounted(folder: Path, options: str):
+    """A file system of its own on `folder`; skips where this user may not make one."""
+    folder.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=False).returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill_up_after_first_save(job: Job, filler: Path) -> None:
+    """Leaves no room on the disk from a run's first checkpoint on until one could not be written."""
+    job.wait_for(r"Saved .*step_000001")
+    with open(filler, "wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    job.wait_for("the disk is full")
+    assert last_good_checkpoint(job.output)
+    filler.unlink()

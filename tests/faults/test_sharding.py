@@ -14,17 +14,19 @@ from harness import (
     Job,
     assert_close_weights,
     assert_same_run,
+    fill_up_after_first_save,
     final_weights,
     finish,
+    flip,
     kill_again_and_again,
+    mounted,
     slow_loading,
     tiny_run,
 )
-from test_storage import fill_up_after_first_save, flip, mounted
 
 from slowfast.models.convert import main as convert
-from slowfast.utils.checkpoint import last_good_checkpoint, load_checkpoint, run_checkpoints
-from slowfast.utils.files import CheckpointError
+from slowfast.utils.checkpoint import last_good_checkpoint, load_checkpoint, run_checkpoints, sharding
+from slowfast.utils.files import CheckpointError, digest_path
 
 pytestmark = pytest.mark.skipif(torch.__version__ < (2, 9), reason="sharded checkpoints need torch 2.9")
 SHARDED = ("DIST.STRATEGY", "fsdp")
@@ -156,14 +158,16 @@ def test_damaged_shards_are_noticed_and_the_checkpoint_before_is_used(reference,
     assert len(names) == 3
     rng = np.random.default_rng(0)
     for name in names:
-        for damage in ("missing", "truncated", "bit flipped", "empty"):
+        for damage in ("missing", "without digest", "truncated", "bit flipped", "empty"):
+            if (name, damage) == ("rest.pyth", "without digest"):
+                continue  # like any file
             output = tmp_path / f"{name} {damage}"
             shutil.copytree(reference, output)
             path = output / newest.relative_to(reference) / name
             content = path.read_bytes()
             place = int(rng.integers(len(content)))
-            path.unlink()
-            if damage != "missing":
+            (digest_path(path) if damage == "without digest" else path).unlink()
+            if damage not in ("missing", "without digest"):
                 changed = {"truncated": content[:place], "bit flipped": flip(content, place, 2), "empty": b""}
                 path.write_bytes(changed[damage])
             with pytest.raises(CheckpointError, match=r"damaged"):
@@ -171,6 +175,15 @@ def test_damaged_shards_are_noticed_and_the_checkpoint_before_is_used(reference,
             found, _, problems = last_good_checkpoint(output)
             assert found.name == before.name
             assert len(problems) == 1
+
+
+def test_a_shard_that_cannot_be_read_any_more_is_said(reference, tmp_path):
+    folder = shutil.copytree(run_checkpoints(reference)[0], tmp_path / "copy")
+    sharding().check_shards(folder)
+    part = min(folder.glob("*.safetensors"))
+    part.write_bytes(part.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"copy cannot be read: "):
+        sharding().load_shards(folder)
 
 
 def test_a_full_disk_is_reported_by_a_sharded_run_too(config, reference, tmp_path):
@@ -194,3 +207,11 @@ def test_a_folder_of_shards_is_tested_and_converted_like_a_file(config, referenc
         testing = ("TRAIN.ENABLE", False, "TEST.ENABLE", True, "TEST.CHECKPOINT_FILE_PATH", str(weights))
         scores.append(finish(config(*testing, name=weights.stem)).output / "2x32x2x3.npz")
     assert scores[0].read_bytes() == scores[1].read_bytes()
+
+
+def test_a_sharded_run_goes_on_from_the_folder_of_another(config, reference):
+    """Upstream's way to resume, TRAIN.CHECKPOINT_FILE_PATH with its optimizer, from the first epoch's checkpoint."""
+    first = ("TRAIN.CHECKPOINT_FILE_PATH", str(reference / "checkpoints/checkpoint_epoch_00001.pyth"))
+    job = finish(config(*SHARDED, *first, "DIST.CPU_PROCESSES", 2), 2)
+    assert "Resumed from" in job.said()
+    assert same_state(job.output, reference)

@@ -1,19 +1,16 @@
 """Damaged checkpoints and disks that are full, read-only or taken away."""
 
-import os
 import re
 import shutil
 import signal
-import subprocess
 import time
-from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from harness import Job, assert_same_run, finish, slow_loading
+from harness import Job, assert_same_run, fill_up_after_first_save, finish, flip, mounted, slow_loading
 
 from slowfast.utils.checkpoint import last_good_checkpoint, load_checkpoint, run_checkpoints
 from slowfast.utils.files import CheckpointError
@@ -31,12 +28,6 @@ def damages(seed: int, count: int):
             ("text", lambda data: b"<html>404 not found</html>\n" * 50),
         )
         yield kinds[index % len(kinds)]
-
-
-def flip(data: bytes, position: int, bit: int) -> bytes:
-    changed = bytearray(data)
-    changed[position] ^= 1 << bit
-    return bytes(changed)
 
 
 def test_of_twenty_damaged_checkpoints_none_is_loaded(references, tmp_path):
@@ -71,29 +62,6 @@ def test_a_checkpoint_of_another_model_is_refused_whole(config, references):
         assert job.wait() == [1]
     assert "does not fit this model and optimizer" in job.said()
     assert "Traceback" not in job.said()
-
-
-@contextmanager
-def mounted(folder: Path, options: str):
-    """A file system of its own on `folder`; skips where this user may not make one."""
-    folder.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=False).returncode:
-        pytest.skip("mounting a tmpfs needs root")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
-def fill_up_after_first_save(job: Job, filler: Path) -> None:
-    """Leaves no room on the disk from a run's first checkpoint on until one could not be written."""
-    job.wait_for(r"Saved .*step_000001")
-    with open(filler, "wb", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-    job.wait_for("the disk is full")
-    assert last_good_checkpoint(job.output)
-    filler.unlink()
 
 
 def test_a_full_disk_is_reported_and_the_run_goes_on_with_older_checkpoints(config, references, tmp_path):

@@ -160,13 +160,24 @@ def test_a_process_killed_while_it_replaces_a_folder_leaves_the_old_or_the_new_o
         "import os, pathlib, slowfast.utils.files as f\n"
         "real, count = os.replace, iter(range(9))\n"
         f"os.replace = lambda *a: os._exit(9) if next(count) == {renames} else real(*a)\n"
-        "f.remove = lambda path: os._exit(9)\n"
+        "f.remove = lambda path: os._exit(9) if path.exists() else None\n"
         f"f.put_in_place(pathlib.Path({str(aside)!r}), pathlib.Path({str(path)!r}))\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
     recover(tmp_path)
     assert [found.name for found in tmp_path.iterdir()] == ["c.pyth"]
     assert (path / "part").read_text() == ("new" if renames == 2 else "old")
+
+
+def test_a_folder_that_cannot_get_its_name_leaves_the_old_one(tmp_path, monkeypatch):
+    path = make_folder(tmp_path / "c.pyth", "old")
+    aside = make_folder(tmp_path / ".c.pyth.tmp", "new")
+    make_folder(tmp_path / ".c.pyth.replaced", "older, left behind")
+    real = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: real(a, b) if a != aside else real(a / "nothing", b))
+    with pytest.raises(OSError, match="nothing"):
+        put_in_place(aside, path)
+    assert (path / "part").read_text() == "old"
 
 
 @pytest.mark.parametrize("before", ["file", "folder"])
