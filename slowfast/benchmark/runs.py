@@ -16,7 +16,7 @@ from slowfast.benchmark.common import Results, ratios
 from slowfast.config import assert_and_infer_cfg, get_cfg, write_config
 from slowfast.datasets.motion import write_motion
 
-EPOCHS, STEPS = 4, 8  # the first epoch is not measured
+EPOCHS, STEPS = 3, 6  # the first epoch is not measured
 CHECKPOINTS = ("TRAIN.CHECKPOINT_EVERY_STEPS", 1)
 SHARDED = ("DIST.STRATEGY", "fsdp")
 # SVFormer's widths with a block a stage; a step takes a third of a second on one core.

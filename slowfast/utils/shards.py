@@ -145,12 +145,16 @@ def check_shards(folder: Path) -> dict:
         CheckpointError: they are not.
     """
     try:
-        rest = load_file(folder / REST)
+        rest = load_file(require(folder / REST))
         for name in rest["files"]:
-            for file in (folder / name, digest_path(folder / name)):
-                if not file.is_file():
-                    raise FileNotFoundError(file.name)
-            check_digest(folder / name)
+            require(digest_path(folder / name))
+            check_digest(require(folder / name))
         return rest["state"]
-    except (FileNotFoundError, KeyError) as error:
-        raise CheckpointError(f"{folder} is damaged or no checkpoint: {error} is missing.") from error
+    except KeyError as error:
+        raise CheckpointError(f"{folder} is damaged or no checkpoint: {REST} has no {error}.") from error
+
+
+def require(part: Path) -> Path:
+    if not part.is_file():
+        raise CheckpointError(f"{part.parent} is damaged or no checkpoint: {part.name} is missing.")
+    return part
