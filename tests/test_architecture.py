@@ -36,7 +36,7 @@ COMMANDS = {"models/list.py"}
 def imported_modules(file: Path) -> list[str]:
     """Every module a file imports, at its top or anywhere in it."""
     names = []
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -74,7 +74,7 @@ def is_section(key: str) -> bool:
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_a_file_says_what_it_is_for_and_fits_in_a_head(file):
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     if text.strip():
         assert ast.get_docstring(ast.parse(text)), f"{file} has no docstring"
     assert text.count("\n") <= 350
@@ -86,7 +86,7 @@ def test_nothing_tracked_holds_a_personal_path():
     for name in tracked.stdout.splitlines():
         path = REPOSITORY / name
         if path.suffix in {".py", ".sh", ".yaml", ".md", ".toml"} and path.exists() and path != Path(__file__):
-            found = personal.search(path.read_text())
+            found = personal.search(path.read_text(encoding="utf-8"))
             assert not found, f"{name}: {found[0]}"
 
 

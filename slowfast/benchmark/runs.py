@@ -34,9 +34,14 @@ RUN = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     processes = torch.cuda.device_count() or 2
-    parser.add_argument("--processes", type=int, default=processes, help="GPUs, or CPU processes of one thread")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=processes,
+        help="GPUs, or CPU processes, of one thread each unless --threads says",
+    )
     parser.add_argument("--batch", type=int, default=3 * processes, help="clips a process and step")
-    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="another model or data, to all runs")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="for all runs, such as another model's")
 
 
 def run(args: argparse.Namespace) -> Results:
@@ -93,7 +98,7 @@ def seconds_a_step(cfg) -> float:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-    log = (Path(cfg.OUTPUT_DIR) / "stdout.log").read_text()
+    log = (Path(cfg.OUTPUT_DIR) / "stdout.log").read_text(encoding="utf-8")
     epochs = re.findall(r'json_stats: (\{.*"train_epoch".*\})', log)
     steps = [json.loads(line)["dt"] for line in epochs][1:]
     return sum(steps) / len(steps)

@@ -42,7 +42,7 @@ def check_run(cfg) -> None:
     if cfg.TRAIN.ENABLE:
         refuse_foreign_checkpoints(cfg)
         if cfg.DIST.STRATEGY == "fsdp" and get_world_size() > 1:
-            sharding()
+            sharding()  # raises if its checkpoints could not be written
     if cfg.TEST.ENABLE:
         check_test_weights(cfg)
     splits = ("train", "val") * cfg.TRAIN.ENABLE + ("test",) * cfg.TEST.ENABLE

@@ -85,14 +85,8 @@ def test_a_sharded_run_starts_from_weights_of_a_file(config, references):
     """With a learning rate of zero the weights of the file are those of the end."""
     weights = references[1] / "checkpoints/checkpoint_epoch_00002.pyth"
     frozen = (
-        "SOLVER.BASE_LR",
-        0.0,
-        "SOLVER.LR_POLICY",
-        "steps_with_relative_lrs",
-        "SOLVER.LRS",
-        [1],
-        "SOLVER.STEPS",
-        [0],
+        *("SOLVER.BASE_LR", 0.0, "SOLVER.LR_POLICY", "steps_with_relative_lrs"),
+        *("SOLVER.LRS", [1], "SOLVER.STEPS", [0]),
     )
     start = ("TRAIN.CHECKPOINT_FILE_PATH", str(weights), "TRAIN.CHECKPOINT_EPOCH_RESET", True)
     job = finish(config(*SHARDED, *start, "DIST.CPU_PROCESSES", 2, *frozen), 2)
