@@ -150,7 +150,7 @@ class Faults(Dataset):
     """Pages that the system had to give for a large tensor."""
 
     def __len__(self):
-        return 12
+        return 40
 
     def __getitem__(self, _row):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -162,4 +162,5 @@ class Faults(Dataset):
 def test_a_loader_process_uses_freed_memory_again():
     begin = partial(begin_process, torch.full((1, 2), -1).share_memory_())
     first, *later = DataLoader(Faults(), batch_size=None, num_workers=1, worker_init_fn=begin)
-    assert median(later) < first / 10  # by default as many each time
+    # By default as many each time. Small objects take places in the first ones' memory, until they have room beside it.
+    assert median(later[20:]) < first / 10
