@@ -247,7 +247,10 @@ add_section(
     "BN",
     {
         "NORM_TYPE": ("batchnorm", "batchnorm, or sync_batchnorm for statistics over all processes."),
-        "USE_PRECISE_STATS": (False, "Recompute the running statistics before each validation."),
+        "USE_PRECISE_STATS": (
+            False,
+            "Recompute the running statistics before each validation and epoch checkpoint.",
+        ),
         "NUM_BATCHES_PRECISE": (200, "Batches of that recomputation.", "steps"),
         "WEIGHT_DECAY": (0.0, "Weight decay of the norms' parameters."),
     },

@@ -1,7 +1,7 @@
 """Data sets and the path from a list line to a batch: sections DATA, DATA_LOADER, AUG and MIXUP."""
 
 from slowfast.datasets import events, frames, imagenet, kinetics, kinetics_sparse, motion
-from slowfast.datasets.bad_videos import BadVideos
+from slowfast.datasets.bad_videos import BadVideos, list_rows
 from slowfast.datasets.base import Sample, VideoDataset
 from slowfast.datasets.build import (
     build_dataset,
@@ -33,6 +33,7 @@ __all__ = [
     "imagenet",
     "kinetics",
     "kinetics_sparse",
+    "list_rows",
     "motion",
     "normalize",
     "prefetch",

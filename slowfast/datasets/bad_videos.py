@@ -33,14 +33,19 @@ class BadVideos:
         if not unread:
             return
         total, path = self.dataset.num_videos, self.dataset.list_path
-        lines = [f"  {path}:{self.dataset.entries[row].line}: {unread[row]}" for row in sorted(unread)]
-        more = f"\n  and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
         listed = f"{len(unread)} of {total} videos of {path} could not be read"
-        shown = "\n".join(lines[:SHOWN]) + more
+        shown = list_rows(self.dataset, unread)
         if len(unread) > max_share * total:
             raise TooManyBadVideosError(
                 f"{listed}, more than DATA.MAX_BAD_VIDEOS {max_share:g} allows:\n{shown}\n"
                 "Correct the files or take them off the list (`python -m slowfast.datasets.doctor` finds them "
                 "all), or raise DATA.MAX_BAD_VIDEOS."
             )
-        logger.error("%s; %s:\n%s", listed, consequence, shown)
+        logger.warning("%s; %s:\n%s", listed, consequence, shown)
+
+
+def list_rows(dataset: VideoDataset, notes: dict[int, str]) -> str:
+    """A line per row of the list: file:line and its note; the first 20, and how many more there are."""
+    lines = [f"  {dataset.list_path}:{dataset.entries[row].line}: {notes[row]}" for row in sorted(notes)]
+    more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return "\n".join(lines[:SHOWN] + more)

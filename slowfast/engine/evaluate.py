@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import nn
 
-from slowfast.datasets import BadVideos, normalize, prefetch
+from slowfast.datasets import BadVideos, VideoDataset, list_rows, normalize, prefetch
 from slowfast.engine.progress import Progress
 from slowfast.engine.signals import RunInterrupted, requested
 from slowfast.evaluation.meters import StepTimer, duration, topk_errors
 from slowfast.evaluation.views import Scores, ViewScores
 from slowfast.utils.distributed import any_rank, gather_objects
+from slowfast.utils.logging import logger
 
 
 def score_views(
@@ -49,7 +50,8 @@ def score_views(
             logits = torch.cat([model(normalize(clips, cfg.DATA.MEAN, cfg.DATA.STD)) for clips in parts])
             scores.add(logits, batch)
             timer.step_done()
-            errors = topk_errors(logits.cpu(), batch.labels)
+            known = logits.cpu().masked_fill(~batch.valid[:, None], torch.nan)  # what cannot be read is wrong
+            errors = topk_errors(known, batch.labels)
             seen += len(batch.labels)
             wrong = [total + error.item() * len(batch.labels) for total, error in zip(wrong, errors, strict=True)]
             so_far = {"top1_err": wrong[0] / seen, "top5_err": wrong[1] / seen}
@@ -63,7 +65,19 @@ def score_views(
     progress.close()
     bad_videos.report("they count as wrong")
     model.train(was_training)
-    return scores.gather()
+    found = scores.gather()
+    report_nonfinite(loader.dataset, found.accuracy(cfg.DATA.ENSEMBLE_METHOD)["nonfinite_videos"])
+    return found
+
+
+def report_nonfinite(dataset: VideoDataset, videos: list[int]) -> None:
+    """Lists the videos with a score that is not finite, with their list lines."""
+    if videos:
+        notes = {video: f"{dataset.entries[video].path}: a score is NaN or infinite" for video in videos}
+        logger.warning(
+            "%d of %d videos of %s have scores that are not finite; they count as wrong:\n%s",
+            *(len(videos), dataset.num_videos, dataset.list_path, list_rows(dataset, notes)),
+        )
 
 
 def until_stopped(loader, device: torch.device) -> Iterator:

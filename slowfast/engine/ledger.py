@@ -126,8 +126,14 @@ class Ledger:
         if is_master():
             remove_surplus(self.cfg.OUTPUT_DIR, self.cfg.TRAIN.KEEP_CHECKPOINTS)
 
-    def record_validation(self, epoch: int, top1_err: float, top5_err: float) -> None:
-        """Notes the lowest errors so far, and keeps these weights apart if their top-1 error is the lowest."""
+    def record_validation(self, epoch: int, top1_err: float, top5_err: float, *, finite: bool) -> None:
+        """Notes the lowest errors so far, and keeps these weights apart if their top-1 error is the lowest.
+
+        Weights that gave scores which are not `finite` are never the best, however many videos they got right.
+        """
+        if not finite:
+            logger.warning("Weights whose scores are not finite are not kept as the best.")
+            return
         self.best["top5_err"] = min(top5_err, self.best["top5_err"])
         if top1_err >= self.best["top1_err"]:
             return
@@ -212,7 +218,9 @@ class Ledger:
         scaler = state.get("scaler_state") or state.get("scaler")
         if scaler and self.scaler.is_enabled():
             self.scaler.load_state_dict(scaler)
-        self.best |= state.get("best") or {}
+        best = state.get("best") or {}
+        if math.isfinite(best.get("top1_err", math.nan)):  # no later error is lower than a NaN
+            self.best |= best
         position = Position(**state.get("position", {"epoch": state["epoch"] + 1}))
         if state.get("world_size", get_world_size()) != get_world_size():
             logger.warning(

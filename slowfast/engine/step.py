@@ -112,11 +112,11 @@ class Learner:
         self.guard.skipped(what, batch.video.tolist(), layer)
 
     def end_group(self, values: dict[str, float] | None, batch, what: str) -> dict[str, float] | None:
-        """The weight update of an accumulation, unless one of its losses or its gradient is not finite."""
+        """The weight update of an accumulation; None if one of its losses or its gradient is not finite."""
         spoiled, self.group_spoiled = self.group_spoiled, False
         if spoiled:
             self.optimizer.zero_grad(set_to_none=True)
-            return values
+            return None
         self.scaler.unscale_(self.optimizer)
         if self.sharded:
             average_replicated(self.model)

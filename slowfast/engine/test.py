@@ -67,11 +67,11 @@ def test(cfg, device: torch.device, class_names: list[str], train_seconds: float
         predictions += save_predictions(Path(cfg.OUTPUT_DIR) / name, scores, cfg.DATA.ENSEMBLE_METHOD)
     if cfg.TEST.SAVE_RESULTS_PATH:
         predictions.append(save_results(cfg, scores))
-    readable = scores.readable(cfg.DATA.ENSEMBLE_METHOD)
-    writer.add_evaluation("Test", *readable, class_names, 0)
+    scored = scores.scored(cfg.DATA.ENSEMBLE_METHOD)
+    writer.add_evaluation("Test", *scored, class_names, 0)
     writer.close()
     matrix = Path(cfg.OUTPUT_DIR) / "confusion_matrix.png"
-    save_confusion_matrix(matrix, *readable, class_names)
+    save_confusion_matrix(matrix, *scored, class_names)
     side = cfg.DATA.TEST_CROP_SIZE
     write_report(
         Path(cfg.OUTPUT_DIR),

@@ -10,6 +10,7 @@ from slowfast.datasets import BadVideos, build_loader, normalize, prefetch
 from slowfast.engine.env import seed_all
 from slowfast.engine.evaluate import score_views
 from slowfast.engine.ledger import Ledger, Position
+from slowfast.engine.nonfinite import ADVICE, NonFiniteLossError
 from slowfast.engine.parallel import gathered
 from slowfast.engine.progress import Progress
 from slowfast.engine.signals import RunInterrupted
@@ -36,6 +37,7 @@ def train(cfg, device: torch.device, class_names: list[str]) -> None:
 
     Raises:
         RunInterrupted: a signal asked for it; a checkpoint of the last step is on disk.
+        NonFiniteLossError: too many steps in a row were skipped, or all of the last epoch.
     """
     train_loader, val_loader = build_loader(cfg, "train"), build_loader(cfg, "val")
     trainer = Trainer(cfg, device, train_loader.dataset.digest())
@@ -49,13 +51,17 @@ def train(cfg, device: torch.device, class_names: list[str]) -> None:
             stats = trainer.train_epoch(start if epoch == start.epoch else Position(epoch), train_loader)
             writer.add_scalars({f"Train/{key}": value for key, value in stats.items()}, epoch + 1)
             last = epoch + 1 == cfg.SOLVER.MAX_EPOCH
-            if last or (epoch + 1) % cfg.TRAIN.EVAL_PERIOD == 0:
-                if cfg.BN.USE_PRECISE_STATS:
-                    trainer.update_precise_statistics(epoch, train_loader)
+            if last and not trainer.meter.updates:
+                trainer.end_without_an_update(epoch)
+            validates = last or (epoch + 1) % cfg.TRAIN.EVAL_PERIOD == 0
+            saves = last or (epoch + 1) % cfg.TRAIN.CHECKPOINT_PERIOD == 0
+            if cfg.BN.USE_PRECISE_STATS and (validates or saves):
+                trainer.update_precise_statistics(epoch, train_loader)
+            if validates:
                 scores, stats = trainer.validate(epoch, val_loader)
                 writer.add_scalars({f"Val/{key}": value for key, value in stats.items()}, epoch + 1)
-                writer.add_evaluation("Val", *scores.readable(), class_names, epoch + 1)
-            if last or (epoch + 1) % cfg.TRAIN.CHECKPOINT_PERIOD == 0:
+                writer.add_evaluation("Val", *scores.scored(), class_names, epoch + 1)
+            if saves:
                 trainer.save(Position(epoch + 1))
         trainer.ledger.finish()
     writer.close()
@@ -110,6 +116,8 @@ class Trainer:
     def train_epoch(self, start: Position, loader) -> dict[str, float]:
         """The rest of an epoch from `start`; returns the whole epoch's loss, errors and learning rate.
 
+        No loss and no errors if no step of it changed the weights.
+
         Raises:
             RunInterrupted: after a step, with its checkpoint on disk.
         """
@@ -125,14 +133,15 @@ class Trainer:
         for step, batch in enumerate(prefetch(loader, self.device), start.steps):
             self.meter.timer.data_ready()
             bad_videos.add(batch.unread)
-            lr = self.learning_rate(epoch + step / steps)
-            set_learning_rate(self.learner.optimizer, lr)
+            self.meter.lr = self.learning_rate(epoch + step / steps)
+            set_learning_rate(self.learner.optimizer, self.meter.lr)
             global_size = sampler.global_size(step - start.steps)
             self.steps_since_save += 1
             values, stop, save = self.learner.step(batch, epoch, step, steps, global_size, save=self.wants_checkpoint())
             self.meter.timer.step_done()
             if values:
-                self.meter.update(len(batch.labels), lr, **values)
+                self.meter.update(len(batch.labels), **values)
+                self.meter.updates += self.learner.ends_group(step, steps)
             self.show_step(progress, step)
             samples += global_size
             if (stop or save) and self.learner.ends_group(step, steps):
@@ -174,19 +183,35 @@ class Trainer:
         self.ledger.wait()
         raise RunInterrupted(what)
 
+    def end_without_an_update(self, epoch: int) -> None:
+        """Ends a run whose last epoch changed no weight, with a checkpoint of the epochs before it.
+
+        Raises:
+            NonFiniteLossError: always; the same command does that epoch again.
+        """
+        if epoch:
+            self.save(Position(epoch))
+            self.ledger.wait()
+        raise NonFiniteLossError(
+            f"No step of the last epoch ({epoch + 1}) was counted: no loss or gradient was finite. Checkpoints hold "
+            f"the weights from before. {ADVICE}"
+        )
+
     def finish_epoch(self, meter: TrainMeter) -> dict[str, float]:
-        """Averages the epoch's figures over ranks and logs them."""
+        """Averages the epoch's figures over ranks and logs them; returns those it has, and the learning rate."""
         stats = meter.epoch_stats()
-        keys = list(meter.sums)
-        *totals, samples = all_reduce_sum([*(meter.sums[key] for key in keys), float(meter.samples)], self.device)
-        stats |= {key: total / max(samples, 1.0) for key, total in zip(keys, totals, strict=True)}
-        log_json_stats(stats)
+        *totals, samples = all_reduce_sum([*meter.sums.values(), float(meter.samples)], self.device)
+        figures = meter.averages(totals, samples)
+        log_json_stats(stats | figures)
+        learned = "no step counted"
+        if meter.updates:
+            loss, *errors = figures.values()
+            learned = f"loss {loss:.4f}, top-1 {100 - errors[0]:.2f} %, top-5 {100 - errors[1]:.2f} %"
         logger.info(
-            f"epoch {stats['epoch']}: loss {stats['loss']:.4f}, top-1 {100 - stats['top1_err']:.2f} %, "
-            f"top-5 {100 - stats['top5_err']:.2f} %, lr {stats['lr']:.2e}, {stats['dt']:.2f} s a step "
+            f"epoch {stats['epoch']}: {learned}, lr {stats['lr']:.2e}, {stats['dt']:.2f} s a step "
             f"({meter.timer.data_share:.0%} waiting for data), left {stats['eta']}"
         )
-        return {key: stats[key] for key in (*keys, "lr")}
+        return {key: value for key, value in figures.items() if value is not None} | {"lr": stats["lr"]}
 
     def validate(self, epoch: int, loader):
         """Scores the validation set, one view a video, and keeps the best weights; returns its Scores and errors.
@@ -213,7 +238,7 @@ class Trainer:
             self.interrupt(f"epoch {epoch + 1} is saved, its validation will be done again.")
         accuracy = scores.accuracy()
         errors = {"top1_err": 100.0 - accuracy["top1_acc"], "top5_err": 100.0 - accuracy["top5_acc"]}
-        self.ledger.record_validation(epoch, **errors)
+        self.ledger.record_validation(epoch, **errors, finite=not accuracy["nonfinite_videos"])
         best = self.ledger.best
         log_json_stats(
             {
@@ -227,9 +252,10 @@ class Trainer:
                 "min_top5_err": best["top5_err"],
             }
         )
+        so_far = f"best top-1 {100 - best['top1_err']:.2f} %" if best["epoch"] >= 0 else "no best yet"
         logger.info(
             f"val {epoch + 1}/{max_epoch}: top-1 {accuracy['top1_acc']:.2f} %, top-5 {accuracy['top5_acc']:.2f} % "
-            f"(one {self.cfg.DATA.VAL_VIEW} view a video; best top-1 {100 - best['top1_err']:.2f} %)"
+            f"(one {self.cfg.DATA.VAL_VIEW} view a video; {so_far})"
         )
         return scores, errors
 

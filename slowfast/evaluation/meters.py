@@ -14,11 +14,11 @@ def topk_errors(logits: Tensor, targets: Tensor, ks: tuple[int, ...] = (1, 5)) -
     """Share of samples whose class is not among the k best logits, in percent, a scalar tensor for each k.
 
     `targets` are classes [B], or distributions [B, K] of MixUp, where either of the two mixed classes counts.
-    With fewer than k classes every class is among the best.
+    With fewer than k classes every class is among the best. A sample with a logit that is NaN or infinite is wrong.
     """
     wanted = targets.unsqueeze(1) if targets.dim() == 1 else targets.topk(2, dim=1).indices
     best = logits.topk(min(max(ks), logits.shape[1]), dim=1).indices
-    hits = (best.unsqueeze(2) == wanted.unsqueeze(1)).any(2)  # [B, k]
+    hits = (best.unsqueeze(2) == wanted.unsqueeze(1)).any(2) & logits.isfinite().all(1, keepdim=True)  # [B, k]
     return [100.0 * (1.0 - hits[:, :k].any(1).float().mean()) for k in ks]
 
 
@@ -74,7 +74,10 @@ class StepTimer:
 
 @dataclass
 class TrainMeter:
-    """Loss and errors of one training epoch; per step over a window, per epoch over every sample."""
+    """Loss and errors of one training epoch; per step over a window, per epoch over every sample.
+
+    `updates` counts the changes of the weights, `lr` is the current learning rate; who trains sets both.
+    """
 
     epoch: int
     max_epoch: int
@@ -85,24 +88,26 @@ class TrainMeter:
     def __post_init__(self) -> None:
         self.values = {key: HistoryBuffer(self.window) for key in ("loss", "top1_err", "top5_err", "grad_norm")}
         self.sums = dict.fromkeys(("loss", "top1_err", "top5_err"), 0.0)
-        self.samples = 0
+        self.samples = self.updates = 0
         self.lr = 0.0
 
-    def update(self, samples: int, lr: float, **values: float) -> None:
+    def update(self, samples: int, **values: float) -> None:
+        """Counts a step of so many samples; steps that were skipped are not given here."""
         for key, value in values.items():
             self.values[key].update(value)
             if key in self.sums:
                 self.sums[key] += value * samples
         self.samples += samples
-        self.lr = lr
 
     def state(self) -> dict:
         """What a resumed epoch needs to report as if it had not been interrupted; plain numbers."""
         recent = {key: [value for value, _ in buffer.values()] for key, buffer in self.values.items()}
-        return {"sums": dict(self.sums), "samples": self.samples, "lr": self.lr, "recent": recent}
+        counted = {"samples": self.samples, "updates": self.updates, "lr": self.lr}
+        return {"sums": dict(self.sums), **counted, "recent": recent}
 
     def load_state(self, state: dict) -> None:
         self.sums, self.samples, self.lr = dict(state["sums"]), state["samples"], state["lr"]
+        self.updates = state.get("updates", 1)  # earlier versions did not count them
         for key, values in state["recent"].items():
             for value in values:
                 self.values[key].update(value)
@@ -138,7 +143,12 @@ class TrainMeter:
             "gpu_mem": gpu_mem(),
             "RAM": ram(),
             "lr": self.lr,
-        } | {key: total / max(self.samples, 1) for key, total in self.sums.items()}
+        }
+
+    def averages(self, totals: list[float], samples: float) -> dict[str, float | None]:
+        """The epoch's figures from `sums` and `samples` of all ranks; None if no step changed the weights."""
+        counted = samples and self.updates
+        return {key: total / samples if counted else None for key, total in zip(self.sums, totals, strict=True)}
 
 
 def merge_meters(states: tuple[dict, ...], rank: int, world_size: int) -> dict:

@@ -36,6 +36,7 @@ class Report:
             "top5_acc": self.accuracy["top5_acc"],
             "per_class_acc": per_class,
             "unreadable_videos": self.accuracy["unreadable_videos"],
+            "nonfinite_videos": self.accuracy["nonfinite_videos"],
             "views": {"clips": self.views[0], "crops": self.views[1]},
             "model": {
                 "name": self.model_name,
@@ -74,9 +75,9 @@ class Report:
         ]
         if self.train_seconds is not None:
             rows.insert(-2, ("training time", duration(self.train_seconds)))
-        if self.accuracy["unreadable_videos"]:
-            count = len(self.accuracy["unreadable_videos"])
-            rows.insert(2, ("unreadable videos", f"{count}, scored as wrong; see stdout.log"))
+        for videos, label in (("unreadable_videos", "unreadable videos"), ("nonfinite_videos", "scores not finite")):
+            if self.accuracy[videos]:
+                rows.insert(2, (label, f"{len(self.accuracy[videos])}, scored as wrong; see stdout.log"))
         classes = sorted(self.accuracy["per_class"].items(), key=lambda item: item[1])
         shown = classes if len(classes) <= 20 else classes[:5] + classes[-5:]
         title = "per class" if len(classes) <= 20 else "5 worst, 5 best"

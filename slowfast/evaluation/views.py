@@ -28,22 +28,33 @@ class Scores:
         return Scores(self.logits[:, first:last], self.valid[:, first:last], self.labels)
 
     def ensemble(self, method: str = "sum") -> np.ndarray:
-        """One row of scores a video, float32 [V, K]: sum or maximum of its readable views' raw logits."""
-        fill = 0.0 if method == "sum" else -np.inf
-        logits = np.where(self.valid[..., None], self.logits, fill)
-        scores = ENSEMBLES[method](logits, axis=1)
+        """One row of scores per video, float32 [V, K]: sum or maximum of its readable views' raw logits.
+
+        0 for a video without a readable view, NaN for one with a view or a sum that is not finite.
+        """
+        logits = np.where(self.valid[..., None], self.logits, 0.0 if method == "sum" else -np.inf)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = ENSEMBLES[method](logits, axis=1)
         scores[~self.valid.any(1)] = 0.0
+        bad_views = self.valid & ~np.isfinite(self.logits).all(2)
+        scores[bad_views.any(1) | ~np.isfinite(scores).all(1)] = np.nan
         return scores.astype(np.float32)
 
-    def readable(self, method: str = "sum") -> tuple[np.ndarray, np.ndarray]:
-        """Ensembled scores [V', K] and labels [V'] of the videos with at least one readable view."""
-        readable = self.valid.any(1)
-        return self.ensemble(method)[readable], self.labels[readable]
+    def scored(self, method: str = "sum") -> tuple[np.ndarray, np.ndarray]:
+        """Ensembled scores [V', K] and labels [V'] of the videos that have some, all finite."""
+        scores = self.ensemble(method)
+        kept = self.valid.any(1) & np.isfinite(scores).all(1)
+        return scores[kept], self.labels[kept]
 
     def accuracy(self, method: str = "sum") -> dict:
-        """Percent of videos right at 1 and 5, and per class; a video without a readable view is wrong."""
-        ranks = label_ranks(self.ensemble(method), self.labels)
-        ranks[~self.valid.any(1)] = self.logits.shape[-1]
+        """Percent of videos right at 1 and 5, and per class.
+
+        Videos without a readable view, and those whose scores are not finite, are wrong.
+        """
+        scores = self.ensemble(method)
+        unreadable, nonfinite = ~self.valid.any(1), ~np.isfinite(scores).all(1)
+        ranks = label_ranks(scores, self.labels)
+        ranks[unreadable | nonfinite] = np.iinfo(ranks.dtype).max  # not K: with few classes that is among the best 5
         per_class = {
             int(label): 100.0 * float(np.mean(ranks[self.labels == label] < 1)) for label in np.unique(self.labels)
         }
@@ -51,7 +62,8 @@ class Scores:
             "top1_acc": 100.0 * float(np.mean(ranks < 1)),
             "top5_acc": 100.0 * float(np.mean(ranks < 5)),
             "per_class": per_class,
-            "unreadable_videos": np.flatnonzero(~self.valid.any(1)).tolist(),
+            "unreadable_videos": np.flatnonzero(unreadable).tolist(),
+            "nonfinite_videos": np.flatnonzero(nonfinite).tolist(),
         }
 
 

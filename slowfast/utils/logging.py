@@ -5,6 +5,7 @@
 
 import decimal
 import logging
+import math
 import os
 import sys
 from logging.handlers import WatchedFileHandler
@@ -74,7 +75,11 @@ def report_error(error: BaseException, *, rank: int = 0) -> None:
 
 
 def log_json_stats(stats: dict) -> None:
-    """Writes one `json_stats: {...}` line to stdout.log."""
-    stats = {k: decimal.Decimal(f"{v:.5f}") if isinstance(v, float) else v for k, v in stats.items()}
+    """Writes one `json_stats: {...}` line to stdout.log; JSON has no NaN and no infinity, so they are null there."""
+    stats = {key: rounded(value) if isinstance(value, float) else value for key, value in stats.items()}
     line = simplejson.dumps(stats, sort_keys=True, use_decimal=True)
     logger.info("json_stats: %s", line, extra={"file_only": True})
+
+
+def rounded(value: float) -> decimal.Decimal | None:
+    return decimal.Decimal(f"{value:.5f}") if math.isfinite(value) else None

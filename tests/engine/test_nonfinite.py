@@ -1,13 +1,20 @@
 """Losses and gradients that are not finite: skipped without a trace, explained, and at some point the end."""
 
+import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
+from slowfast.cli import main
+from slowfast.config import write_config
 from slowfast.engine import launch, run, step
 from slowfast.engine.nonfinite import NonFiniteGuard, NonFiniteLossError, first_nonfinite_layer
-from slowfast.utils.checkpoint import epoch_checkpoints, load_checkpoint
+from slowfast.models import build_model
+from slowfast.utils.checkpoint import BEST_NAME, checkpoint_dir, epoch_checkpoints, load_checkpoint
+from slowfast.utils.files import save_atomically
 
 
 def test_a_bad_step_leaves_no_trace_in_running_statistics():
@@ -94,3 +101,85 @@ def test_a_gradient_that_is_not_finite_is_skipped_though_the_loss_is(run_cfg, mo
     cfg = run_cfg("TEST.ENABLE", False, "TRAIN.MAX_NONFINITE_STEPS", 0)
     with pytest.raises(NonFiniteLossError, match="The gradient of epoch 1, step 1 is not finite"):
         launch(cfg, run)
+
+
+def stats_of(output: Path, kind: str) -> list[dict]:
+    """The json_stats lines of a kind, read as strict JSON."""
+    lines = re.findall(r"json_stats: (.*)", (output / "stdout.log").read_text())
+    found = [json.loads(line, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON")) for line in lines]
+    return [stats for stats in found if kind in (stats.get("_type"), stats.get("split"))]
+
+
+def test_an_epoch_without_a_counted_step_has_no_figures(run_cfg, monkeypatch):
+    spoil(monkeypatch, {0, 1})
+    cfg = run_cfg("TEST.ENABLE", False, "TENSORBOARD.ENABLE", True)
+    launch(cfg, run)
+    first, second = stats_of(Path(cfg.OUTPUT_DIR), "train_epoch")
+    assert [first[key] for key in ("loss", "top1_err", "top5_err")] == [None, None, None]
+    assert (first["lr"] > 0, second["loss"] > 0) == (True, True)
+    assert "epoch 1/2: no step counted, lr" in (Path(cfg.OUTPUT_DIR) / "stdout.log").read_text()
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_run_whose_last_epoch_counts_no_step_fails_and_fails_again(
+    run_cfg, tmp_path, monkeypatch, capsys, accumulate
+):
+    cfg = run_cfg("TRAIN.CHECKPOINT_PERIOD", 10, "SOLVER.GRADIENT_ACCUMULATION_STEPS", accumulate)
+    config = shutil.move(write_config(cfg), tmp_path / "run.yaml")
+    spoil(monkeypatch, {2, 3} if accumulate == 1 else {3})  # of two steps an epoch
+    assert main(["--cfg", str(config)]) == 1
+    assert "No step of the last epoch (2) was counted" in capsys.readouterr().err
+    (path,) = epoch_checkpoints(cfg.OUTPUT_DIR)
+    assert path.name == "checkpoint_epoch_00001.pyth"  # though only the last epoch was to be saved
+    spoil(monkeypatch, set(range(1000)))
+    assert main(["--cfg", str(config)]) == 1
+    assert not (tmp_path / "out/report.json").exists()
+
+
+def test_a_test_with_scores_that_are_not_finite_is_wrong_and_says_which(run_cfg, tmp_path):
+    cfg = run_cfg("TRAIN.ENABLE", False, "TEST.CHECKPOINT_FILE_PATH", str(tmp_path / "w.pyth"))
+    weights = build_model(cfg).state_dict()
+    weights["head.bias"][3] = 3e38  # finite, but the sum of six views is not
+    torch.save({"model_state": weights}, tmp_path / "w.pyth")
+    launch(cfg, run)
+    output = Path(cfg.OUTPUT_DIR)
+    report = json.loads((output / "report.json").read_text())
+    assert (report["top1_acc"], report["top5_acc"]) == (0, 0)
+    assert report["nonfinite_videos"] == list(range(8))
+    log = (output / "stdout.log").read_text()
+    assert re.search(r"8 of 8 videos of .*test\.csv have scores that are not finite; they count as wrong:\n", log)
+    assert re.search(r"test\.csv:8: .*\.\w+: a score is NaN or infinite", log)
+
+
+def overflowing_in_evaluation(cfg) -> dict:
+    """Weights with finite outputs while the norms use the batch's statistics, and NaN with the running ones."""
+    weights = build_model(cfg).state_dict()
+    weights["dwconv_bn.running_mean"].fill_(3e38)
+    weights["dwconv_bn.weight"].fill_(1e4)
+    return weights
+
+
+def test_a_validation_that_is_not_finite_is_never_the_best(run_cfg, tmp_path):
+    torch.save({"model_state": overflowing_in_evaluation(run_cfg())}, tmp_path / "w.pyth")
+    cfg = run_cfg("TEST.ENABLE", False, "TRAIN.CHECKPOINT_FILE_PATH", str(tmp_path / "w.pyth"))
+    launch(cfg, run)
+    output = Path(cfg.OUTPUT_DIR)
+    for stats in stats_of(output, "val_epoch"):
+        assert (stats["top1_err"], stats["top5_err"], stats["min_top1_err"]) == (100, 100, None)
+    assert all(stats["top1_err"] == 100 for stats in stats_of(output, "val_iter"))
+    assert len(stats_of(output, "val_epoch")) == 2
+    assert not (checkpoint_dir(output) / BEST_NAME).exists()
+    assert "have scores that are not finite" in (output / "stdout.log").read_text()
+
+
+@pytest.mark.parametrize("stored", [torch.nan, -torch.inf])
+def test_a_best_that_is_no_number_does_not_block_later_ones(run_cfg, stored):
+    cfg = run_cfg("TEST.ENABLE", False, "SOLVER.MAX_EPOCH", 1)
+    launch(cfg, run)
+    (checkpoint_dir(cfg.OUTPUT_DIR) / BEST_NAME).unlink()
+    (path,) = epoch_checkpoints(cfg.OUTPUT_DIR)
+    best = {"top1_err": stored, "top5_err": stored, "epoch": 0}
+    save_atomically(load_checkpoint(path) | {"best": best}, path)
+    launch(run_cfg("TEST.ENABLE", False, "TRAIN.RESUME_CHANGED", True), run)
+    assert (checkpoint_dir(cfg.OUTPUT_DIR) / BEST_NAME).exists()
+    assert 0 <= stats_of(Path(cfg.OUTPUT_DIR), "val_epoch")[-1]["min_top1_err"] <= 100

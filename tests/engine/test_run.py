@@ -232,6 +232,15 @@ def test_other_ways_to_train_run_to_the_end(run_cfg):
     assert BEST_NAME in json.loads((output / "report.json").read_text())["weights"]
 
 
+def test_precise_statistics_are_in_checkpoints_of_epochs_that_are_not_validated(run_cfg, tmp_path):
+    once = ("TRAIN.EVAL_PERIOD", 10, "TEST.ENABLE", False, "BN.NUM_BATCHES_PRECISE", 2)
+    launch(run_cfg(*once, "OUTPUT_DIR", str(tmp_path / "usual")), run)
+    launch(run_cfg(*once, "OUTPUT_DIR", str(tmp_path / "precise"), "BN.USE_PRECISE_STATS", True), run)
+    usual, precise = weights(tmp_path / "usual", 1), weights(tmp_path / "precise", 1)
+    assert torch.equal(usual["head.weight"], precise["head.weight"])
+    assert not torch.allclose(usual["dwconv_bn.running_mean"], precise["dwconv_bn.running_mean"])
+
+
 @pytest.fixture
 def partly_broken(motion_dir, tmp_path):
     """A copy of the data set whose third training and second validation video are none."""

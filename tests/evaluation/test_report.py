@@ -10,6 +10,7 @@ def report(num_classes, **changes):
         "top5_acc": 100.0,
         "per_class": {k: float(k) for k in range(num_classes)},
         "unreadable_videos": [],
+        "nonfinite_videos": [],
     }
     values = {
         "accuracy": accuracy,
@@ -45,6 +46,9 @@ def test_unreadable_videos_and_silent_models_are_said():
     bad = report(2)
     bad.accuracy["unreadable_videos"] = [4, 9]
     assert "2, scored as wrong" in bad.table()
+    bad.accuracy["nonfinite_videos"] = [1, 2, 3]
+    assert "3, scored as wrong" in bad.table()
+    assert bad.as_dict()["nonfinite_videos"] == [1, 2, 3]
     assert "no spiking neurons" in report(2, firing={}).table()
 
 

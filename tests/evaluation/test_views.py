@@ -55,8 +55,49 @@ def test_unreadable_views_do_not_vote_and_unreadable_videos_are_wrong():
         assert accuracy["top5_acc"] == pytest.approx(200 / 3)
         assert accuracy["per_class"] == {0: 0.0, 1: 100.0, 2: 100.0}
         assert accuracy["unreadable_videos"] == [2]
-    kept, labels = scores.readable()
+    kept, labels = scores.scored()
     assert (kept.shape, labels.tolist()) == ((2, 6), [1, 2])
+
+
+def test_an_unreadable_view_leaves_no_infinity_in_the_maximum():
+    logits = np.full((2, 2, 3), -2.0, np.float32)
+    scores = Scores(logits, np.array([[True, False], [False, False]]), np.array([0, 0]))
+    assert scores.ensemble("max").tolist() == [[-2, -2, -2], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("method", ["sum", "max"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_view_that_is_not_finite_makes_its_video_wrong(method, value):
+    logits = np.zeros((3, 6, 8), np.float32)
+    logits[np.arange(3), :, [1, 2, 3]] = 1
+    logits[0, 4, 7] = value  # one value of one view of six, of another class
+    logits[1] = value
+    scores = Scores(logits, np.ones((3, 6), bool), np.array([1, 2, 3]))
+    accuracy = scores.accuracy(method)
+    assert (accuracy["top1_acc"], accuracy["top5_acc"]) == (pytest.approx(100 / 3), pytest.approx(100 / 3))
+    assert accuracy["per_class"] == {1: 0.0, 2: 0.0, 3: 100.0}
+    assert accuracy["nonfinite_videos"] == [0, 1]
+    assert np.isnan(scores.ensemble(method)[:2]).all()  # who ranks the predictions again is warned too
+    assert scores.scored(method)[1].tolist() == [3]
+
+
+def test_a_sum_that_overflows_is_not_finite():
+    scores = Scores(np.full((1, 2, 2), 3e38, np.float32), np.ones((1, 2), bool), np.array([0]))
+    assert scores.accuracy("sum")["nonfinite_videos"] == [0]
+    assert scores.accuracy("sum")["top1_acc"] == 0
+    assert scores.accuracy("max")["top1_acc"] == 100
+
+
+def test_what_an_unreadable_view_holds_is_of_no_account():
+    logits = np.array([[[0.0, 1], [np.nan, np.nan]]], np.float32)
+    accuracy = Scores(logits, np.array([[True, False]]), np.array([1])).accuracy()
+    assert (accuracy["top1_acc"], accuracy["nonfinite_videos"]) == (100.0, [])
+
+
+def test_with_few_classes_a_video_without_a_score_is_wrong_at_five_too():
+    logits = np.full((2, 1, 3), np.nan, np.float32)
+    accuracy = Scores(logits, np.array([[True], [False]]), np.array([0, 0])).accuracy()
+    assert (accuracy["top1_acc"], accuracy["top5_acc"]) == (0.0, 0.0)
 
 
 def test_ranks_count_better_classes_and_ties_go_to_the_lower_index():
