@@ -77,6 +77,8 @@ class EventFrames(VideoDataset):
             raise VideoError(entry.path, f"no event frames ({error})") from error
         if counts.shape[:2] != (self.num_frames, CHANNELS):
             raise VideoError(entry.path, f"frames {list(counts.shape)} are not [{self.num_frames}, {CHANNELS}, H, W]")
+        if not (counts >= 0).all():
+            raise VideoError(entry.path, "its frames hold values that are no counts: negative, or NaN")
         return np.minimum(counts, 255).astype(np.uint8).transpose(0, 2, 3, 1)
 
     def info(self, entry: Entry) -> VideoInfo:

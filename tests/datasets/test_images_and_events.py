@@ -112,7 +112,8 @@ def test_a_set_without_a_split_gives_the_first_tenth_of_each_class_to_testing(tm
 
 def test_files_that_are_no_event_frames_are_unreadable(gestures, event_cfg):
     folder = gestures / "frames_number_4_split_by_number/test/0"
-    for content in ({"events": np.zeros(3)}, {"frames": np.zeros((5, 2, 32, 32))}, None):
+    no_counts = [{"frames": np.full((4, 2, 32, 32), value)} for value in (np.nan, -1.0)]
+    for content in ({"events": np.zeros(3)}, {"frames": np.zeros((5, 2, 32, 32))}, *no_counts, None):
         if content:
             np.savez(folder / "user24_led_0.npz", **content)
         else:
