@@ -6,9 +6,12 @@ Every `*.pt` of $PARITY_DIR (default: tests/data/parity and, where it exists bes
 
 import math
 from contextlib import contextmanager
+from functools import partial
+from unittest import mock
 
 import pytest
 import torch
+import torch.nn.functional as F
 from parity_fixtures import (
     UpstreamNames,
     clips_of,
@@ -16,6 +19,7 @@ from parity_fixtures import (
     fixture_files,
     layer_norm_epsilon,
     load_fixture,
+    model_name,
     state_of,
 )
 from torch import Tensor, nn
@@ -131,38 +135,88 @@ def test_buffers_after_one_training_step_are_upstreams(case):
 
 @pytest.mark.parametrize("path", fixture_files(), ids=lambda path: path.stem)
 def test_bfloat16_autocast_stays_near(path):
+    skip_where_torch_gives_nan(model_name(path))
     fixture = load_fixture(path)
     model = build_model(config_of(fixture)).eval()
     load_weights(model, state_of(fixture))
     with torch.no_grad():
-        with recorded_spikes(model) as spikes:
+        with recorded_spikes(model) as recorded:
             expected = parts(run(fixture, model))
-        with forced_spikes(model, spikes) as flips, torch.autocast("cpu", torch.bfloat16):
+        with forced_spikes(model, recorded) as flips, torch.autocast("cpu", torch.bfloat16):
             outputs = parts(run(fixture, model))
     for output, reference in zip(outputs, expected, strict=True):
         assert (output.float() - reference).norm() <= 2e-2 * reference.norm()
-    assert all(share < 0.02 for share in flips.values())
+    assert all(share < 0.005 for share in flips.values())
+
+
+def skip_where_torch_gives_nan(model: str, convolve=F.conv2d) -> None:
+    """Skips ReSpike on CPUs where torch's own bf16 convolution, of maps as small as its last, gives NaN or infinity."""
+    if model != "ReSpike":
+        return
+    x = torch.rand(3, 256, 4, 2, dtype=torch.bfloat16)
+    weights = [torch.rand(512, 256, size, size, dtype=torch.bfloat16) for size in (1, 3)]
+    # The fault comes and goes: each is tried ten times.
+    tries = [convolve(x, weight, stride=2, padding=weight.shape[-1] // 2).isfinite().all() for weight in weights * 10]
+    if not all(tries):
+        pytest.skip("torch's own bf16 convolution of [3, 256, 4, 2] with stride 2 is not finite on this CPU")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_only_respike_is_skipped_and_only_where_torchs_convolution_is_not_finite(value):
+    def convolution(last):
+        """Right but for one number of the twentieth call."""
+        numbers = iter([0.0] * 19 + [last])
+
+        def convolve(x, weight, **options):
+            assert (x.dtype, weight.dtype, options["stride"]) == (torch.bfloat16, torch.bfloat16, 2)
+            y = F.conv2d(x.float(), weight.float(), **options)
+            y[-1, -1, -1, -1] = next(numbers)
+            return y
+
+        return convolve
+
+    skip_where_torch_gives_nan("MetaSpikeFormer", convolution(value))
+    skip_where_torch_gives_nan("ReSpike", convolution(1.0))
+    with pytest.raises(pytest.skip.Exception, match=r"bf16 convolution of \[3, 256, 4, 2\] with stride 2"):
+        skip_where_torch_gives_nan("ReSpike", convolution(value))
 
 
 @contextmanager
 def recorded_spikes(model: nn.Module):
-    """Name of each neuron -> the spikes it gave within."""
-    spikes = {}
-    with hooked_neurons(model, lambda name, output: spikes.__setitem__(name, output)):
-        yield spikes
+    """Name of each neuron -> the spikes it gave within, and its trains that rounding may change."""
+    recorded = {}
+
+    def record(name, neuron, arguments, options, spikes):
+        recorded[name] = spikes, near_threshold(neuron, arguments, options)
+
+    with hooked_neurons(model, record):
+        yield recorded
+
+
+def near_threshold(neuron: nn.Module, arguments: tuple, options: dict) -> Tensor:
+    """[B, ...], true where a threshold 1 % lower or higher gives another train of spikes.
+
+    Products of spikes are whole multiples of one number, so that many potentials at once can lie near it.
+    """
+    trains = []
+    for factor in (0.99, 1.01):
+        with mock.patch.object(neuron, "v_threshold", factor * neuron.v_threshold):
+            trains.append(neuron.forward(*arguments, **options))
+    return (trains[0] != trains[1]).any(0)
 
 
 @contextmanager
-def forced_spikes(model: nn.Module, spikes: dict[str, Tensor]):
-    """Neurons give `spikes` whatever they computed; name -> share of those they would have changed.
+def forced_spikes(model: nn.Module, recorded: dict[str, tuple[Tensor, Tensor]]):
+    """Neurons give the recorded spikes whatever they computed; name -> share of the spikes that differ without cause.
 
     One flipped spike changes all that follows, so that rounding could not be told from a mistake otherwise.
     """
     flips = {}
 
-    def force(name, output):
-        flips[name] = (output != spikes[name]).float().mean().item()
-        return spikes[name].to(output.dtype)
+    def force(name, neuron, arguments, options, output):
+        spikes, near = recorded[name]
+        flips[name] = ((output != spikes) & ~near).float().mean().item()
+        return spikes.to(output.dtype)
 
     with hooked_neurons(model, force):
         yield flips
@@ -170,12 +224,9 @@ def forced_spikes(model: nn.Module, spikes: dict[str, Tensor]):
 
 @contextmanager
 def hooked_neurons(model: nn.Module, function):
-    """Calls `function(name, spikes)` after every neuron; what it returns replaces the spikes."""
+    """Calls `function(name, neuron, arguments, options, spikes)` after every neuron; what it returns replaces them."""
     neurons = [(name, module) for name, module in model.named_modules() if isinstance(module, SpikingNeuron)]
-    hooks = [
-        module.register_forward_hook(lambda _, __, output, name=name: function(name, output))
-        for name, module in neurons
-    ]
+    hooks = [module.register_forward_hook(partial(function, name), with_kwargs=True) for name, module in neurons]
     try:
         yield
     finally:
