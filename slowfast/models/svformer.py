@@ -16,7 +16,7 @@ from slowfast.config import add_preset, add_unsupported
 from slowfast.models.build import MODEL_REGISTRY
 from slowfast.models.layers import Stage, choose, init_linear
 from slowfast.models.layouts import Layout
-from slowfast.models.uniformer_section import check_head_dim
+from slowfast.models.uniformer_section import check_head_dim, qkv_scale
 from slowfast.spiking import BATCH_NORMS, BatchNorm, DropPath, build_neuron, per_step
 
 SVFORMER = Layout(
@@ -84,10 +84,10 @@ class SpikingAttention(nn.Module):
 
     maps = 3  # q, k, v
 
-    def __init__(self, dim: int, num_heads: int, scale: float | None, norm: Norm, neuron: Neuron):
+    def __init__(self, dim: int, num_heads: int, scale: float, norm: Norm, neuron: Neuron):
         super().__init__()
         self.num_heads = num_heads
-        self.scale = scale if scale is not None else (dim // num_heads) ** -0.5
+        self.scale = scale
         self.in_lif = neuron()
         self.qkv = nn.Linear(dim, self.maps * dim)
         self.norm1 = norm(self.maps * dim)
@@ -114,7 +114,7 @@ class QKTokenAttention(SpikingAttention):
 
     maps = 2  # q, k
 
-    def __init__(self, dim: int, num_heads: int, scale: float | None, norm: Norm, neuron: Neuron):
+    def __init__(self, dim: int, num_heads: int, scale: float, norm: Norm, neuron: Neuron):
         super().__init__(dim, num_heads, scale, norm, neuron)
         self.token_lif = neuron()
 
@@ -174,9 +174,7 @@ class SVFormer(nn.Module):
         for stage, (dim, stage_rates) in enumerate(zip(dims, rates, strict=True), start=1):
             block = partial(ConvBlock, dim, mlp_ratio, norm=norm, neuron=neuron)
             if stage > 2:
-                attention = partial(
-                    attention_class, num_heads=dim // cfg.UNIFORMER.HEAD_DIM, scale=cfg.UNIFORMER.QKV_SCALE
-                )
+                attention = partial(attention_class, num_heads=dim // cfg.UNIFORMER.HEAD_DIM, scale=qkv_scale(cfg))
                 block = partial(AttentionBlock, dim, mlp_ratio, norm=norm, neuron=neuron, attention=attention)
             blocks = [block(drop_path=rate) for rate in stage_rates.tolist()]
             setattr(self, f"blocks{stage}", Stage(blocks, checkpoints[stage - 1]))

@@ -14,7 +14,7 @@ from slowfast.config import add_preset
 from slowfast.models.build import MODEL_REGISTRY
 from slowfast.models.layers import MLP, Attention, SampleDropPath, Stage, init_linear
 from slowfast.models.layouts import Layout
-from slowfast.models.uniformer_section import check_head_dim
+from slowfast.models.uniformer_section import check_head_dim, qkv_scale
 from slowfast.spiking import BatchNorm
 
 UNIFORMER = Layout(
@@ -147,7 +147,7 @@ class Uniformer(nn.Module):
                     Attention,
                     num_heads=dim // cfg.UNIFORMER.HEAD_DIM,
                     qkv_bias=cfg.UNIFORMER.QKV_BIAS,
-                    scale=cfg.UNIFORMER.QKV_SCALE,
+                    scale=qkv_scale(cfg),
                     attn_drop=cfg.UNIFORMER.ATTENTION_DROPOUT_RATE,
                     proj_drop=drop,
                 )

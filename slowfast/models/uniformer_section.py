@@ -13,7 +13,7 @@ add_section(
         ),
         "MLP_RATIO": (4, "Hidden over outer channels in the MLPs."),
         "QKV_BIAS": (True, "UniFormer: bias of the map to queries, keys and values (SVFormer always has one)."),
-        "QKV_SCALE": (None, "Factor on the attention product. None: HEAD_DIM ** -0.5."),
+        "QKV_SCALE": (None, "Factor on the attention product. None or 0: HEAD_DIM ** -0.5."),
         "DROPOUT_RATE": (
             0,
             "Dropout after the first patch embedding, in UniFormer also in the MLPs and after attention.",
@@ -45,3 +45,8 @@ def check_head_dim(cfg) -> None:
     for dim in cfg.UNIFORMER.EMBED_DIM[2:]:
         if dim % cfg.UNIFORMER.HEAD_DIM:
             raise ValueError(f"UNIFORMER.HEAD_DIM {cfg.UNIFORMER.HEAD_DIM} does not divide UNIFORMER.EMBED_DIM {dim}.")
+
+
+def qkv_scale(cfg) -> float:
+    """The factor on the attention product; upstream takes 0 for a factor that is not set."""
+    return cfg.UNIFORMER.QKV_SCALE or cfg.UNIFORMER.HEAD_DIM**-0.5
