@@ -16,7 +16,7 @@ class Preset(NamedTuple):
 
 PRESETS: dict[str, Preset] = {}
 ARCHITECTURES: dict[str, str] = {}  # upstream's MODEL.ARCH -> preset
-UNSUPPORTED: dict[str, str] = {}  # upstream's names of models that are not here, in lower case -> what is nearest
+UNSUPPORTED: dict[str, str] = {}  # upstream's names of models that are not here, in lower case -> what they are
 
 
 def add_preset(name: str, model: str, *, arch: str | None = None, **values: object) -> None:
@@ -31,26 +31,29 @@ def add_preset(name: str, model: str, *, arch: str | None = None, **values: obje
         ARCHITECTURES[arch.lower()] = name
 
 
-def add_unsupported(name: str, nearest: str) -> None:
+def add_unsupported(name: str, kind: str) -> None:
     """Declares that upstream's `name`, as MODEL.MODEL_NAME or MODEL.ARCH in any case, is refused.
 
-    `nearest`: what comes nearest here, as KEY VALUE pairs.
+    `kind`: what it is, as in "this KIND is not built here".
     """
-    UNSUPPORTED[name.lower()] = nearest
+    UNSUPPORTED[name.lower()] = kind
 
 
 def preset_name(cfg: CfgNode) -> str:
     """MODEL.MODEL_NAME, or the preset MODEL.ARCH names when the former was left at its default.
 
     Raises:
-        ConfigError: it is one of upstream's that are not supported; the message says what is nearest.
+        ConfigError: it is one of upstream's that are not supported.
     """
     key, name = "MODEL.MODEL_NAME", cfg.MODEL.MODEL_NAME
     if name == DECLARED[key].default:
         key, by_arch = "MODEL.ARCH", cfg.MODEL.ARCH.lower()
         name = ARCHITECTURES.get(by_arch, by_arch if by_arch in UNSUPPORTED else name)
     if name.lower() in UNSUPPORTED:
-        raise ConfigError(f"{key} {name} is not supported. The nearest is {UNSUPPORTED[name.lower()]}.")
+        raise ConfigError(
+            f"{key} {name} is not supported: this {UNSUPPORTED[name.lower()]} is not built here, and no settings of "
+            "another model make it. Set MODEL.MODEL_NAME to a model that `python -m slowfast.models.list` prints."
+        )
     return name
 
 

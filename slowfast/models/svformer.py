@@ -3,7 +3,7 @@
 Four stages, two of convolution blocks and two of softmax-free spiking attention, on the clip's frames as
 time steps. Every linear map and convolution sees one frame; time is mixed by the neurons, by norms with
 statistics per time step, and by the last, grouped convolution over all of (T, H/32, W/32).
-Upstream's variants are values of `SNN.*` and `UNIFORMER.*`; its names are the presets at the end.
+Upstream's variants that are values of `SNN.*` and `UNIFORMER.*` are the presets at the end, by their names.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,8 @@ from slowfast.models.uniformer_section import check_head_dim, qkv_scale
 from slowfast.spiking import BATCH_NORMS, BatchNorm, DropPath, build_neuron, per_step
 
 SVFORMER = Layout(
-    "SVFormer", has=("patch_embed1.norm.running_mean", "blocks1.*.attn.weight", "blocks3.*.attn.qkv.weight")
+    "SVFormer",
+    has=("patch_embed1.norm.running_mean", "blocks1.*.attn.weight", "blocks3.*.attn.qkv.weight"),
 )
 
 Neuron = Callable[[], nn.Module]
@@ -190,8 +191,8 @@ class SVFormer(nn.Module):
         self.lif_bf_head = neuron()
         if choose(("conv", "mean"), "UNIFORMER.TIME_HEAD", cfg.UNIFORMER.TIME_HEAD) == "conv":
             side = cfg.DATA.TRAIN_CROP_SIZE // 32
-            # Pairs of neighbouring channels share a group, as published.
-            self.dwconv_bf_head = nn.Conv3d(width, width, (time_steps, side, side), groups=width // 2)
+            # As published: with the local path pairs of neighbouring channels share a group, without it none do.
+            self.dwconv_bf_head = nn.Conv3d(width, width, (time_steps, side, side), groups=dims[3])
             self.dwconv_bn = BatchNorm(width)
         else:
             self.dwconv_bf_head = None
@@ -245,30 +246,30 @@ PUBLISHED = {
 
 add_preset("SVFormer", "SVFormer", **PUBLISHED)
 for upstream_name, values in {
-    "Uniformer2d_psnn": {},
+    "Uniformer2d_psnn": {"UNIFORMER.LOCAL_GLOBAL_FUSION": False},
     "Uniformer2d_psnn_try": {},
     "Uniformer2d_psnn_lgf": {"SNN.V_THRESHOLD": 0.5},
     "Uniformer2d_psnn_lgfT": {"SNN.V_THRESHOLD": 2.0},
-    "Uniformer2d_psnn_lgfT_t8_T24": {"SNN.V_THRESHOLD": 2.0, "DATA.NUM_FRAMES": 24},
+    "Uniformer2d_psnn_lgfT_t8_T24": {"DATA.NUM_FRAMES": 24},
     "Uniformer2d_psnn_tri": {"SNN.SURROGATE": "sigmoid", "SNN.SURROGATE_ALPHA": 4.0},
-    "Uniformer2d_if_lgf": {"SNN.NEURON": "LIF", "SNN.V_THRESHOLD": 0.5},
+    "Uniformer2d_if_lgf": {"SNN.NEURON": "LIF"},
 }.items():
     add_preset(upstream_name, "SVFormer", arch=upstream_name.lower(), **(PUBLISHED | values))
 
-# Upstream's variants whose difference is not documented, and the documented value that comes nearest.
-for upstream_name, setting in {
-    "Uniformer2d_snn": "SNN.NEURON LIF",
-    "Uniformer2d_prsnn": "",
-    "Uniformer2d_psnn_act": "",
-    "Uniformer2d_psnn_norm": "",
-    "Uniformer2d_psnn_bn": "UNIFORMER.TIME_NORM shared",
-    "Uniformer2d_psnn_convBnLif": "",
-    "Uniformer2d_psnn_head": "UNIFORMER.TIME_HEAD mean",
-    "Uniformer2d_psnn_qkf": "UNIFORMER.ATTENTION qk_token",
-    "Uniformer2d_psnn_convqkf": "UNIFORMER.ATTENTION qk_token",
-    "Uniformer_snn": "SNN.NEURON LIF",
-    "Uniformer_psnn": "",
-    "Uniformer3d_psnn": "",
-    "Uniformer3d_psnn_lgf": "SNN.V_THRESHOLD 0.5",
-}.items():
-    add_unsupported(upstream_name, f"MODEL.MODEL_NAME SVFormer {setting}".rstrip())
+# Upstream's variants with other blocks, heads or convolutions over time: no settings here make one of them.
+for upstream_name in (
+    "Uniformer2d_snn",
+    "Uniformer2d_prsnn",
+    "Uniformer2d_psnn_act",
+    "Uniformer2d_psnn_norm",
+    "Uniformer2d_psnn_bn",
+    "Uniformer2d_psnn_convBnLif",
+    "Uniformer2d_psnn_head",
+    "Uniformer2d_psnn_qkf",
+    "Uniformer2d_psnn_convqkf",
+    "Uniformer_snn",
+    "Uniformer_psnn",
+    "Uniformer3d_psnn",
+    "Uniformer3d_psnn_lgf",
+):
+    add_unsupported(upstream_name, "variant of SVFormer")

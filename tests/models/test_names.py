@@ -16,16 +16,18 @@ FOLDERS = [REPOSITORY / "tests/data/names", REPOSITORY.parent / "shared/models/n
 
 # File -> the config it is of, and what stands before its names in a checkpoint.
 K400 = ("MODEL.NUM_CLASSES", 400, "DATA.TRAIN_CROP_SIZE", 224, "DATA.TEST_CROP_SIZE", 224)
-SVFORMER = ("UNIFORMER.EMBED_DIM", [128, 256, 384, 512], "UNIFORMER.DEPTH", [1, 1, 3, 1], "UNIFORMER.MLP_RATIO", 2)
+SVFORMER = (
+    *(*K400, "DATA.NUM_FRAMES", 16, "MODEL.NUM_CLASSES", 101, "UNIFORMER.EMBED_DIM", [128, 256, 384, 512]),
+    *("UNIFORMER.DEPTH", [1, 1, 3, 1], "UNIFORMER.MLP_RATIO", 2),
+)
 RESPIKE = ("MODEL.MODEL_NAME", "ReSpike", *K400, "DATA.NUM_FRAMES", 16, "MODEL.NUM_CLASSES", 101)
 CONFIGS = {
     "uniformer_s_k400": (("MODEL.MODEL_NAME", "Uniformer_S", *K400), ""),
     "uniformer_s_split_k400": (("MODEL.MODEL_NAME", "Uniformer_S", *K400, "UNIFORMER.SPLIT", True), ""),
     "timesformer_vitb_k400_8f": (("MODEL.MODEL_NAME", "vit_base_patch16_224", *K400, "DATA.NUM_FRAMES", 8), "model."),
-    "svformer_ucf101_T16": (
-        ("MODEL.MODEL_NAME", "SVFormer", *K400, "DATA.NUM_FRAMES", 16, *SVFORMER, "MODEL.NUM_CLASSES", 101),
-        "",
-    ),
+    "svformer_ucf101_T16": (("MODEL.MODEL_NAME", "SVFormer", *SVFORMER), ""),
+    "uniformer2d_psnn_ucf101": (("MODEL.MODEL_NAME", "Uniformer2d_psnn", *SVFORMER), ""),
+    "uniformer2d_if_lgf_ucf101": (("MODEL.MODEL_NAME", "Uniformer2d_if_lgf", *SVFORMER), ""),
     "respike_resnet18_down0_ucf101": (RESPIKE, ""),
     "respike_resnet18_down1_ucf101": ((*RESPIKE, "RESPIKE.DOWNSAMPLE", True), ""),
     "respike_resnet50_down1_ucf101": ((*RESPIKE, "RESPIKE.DOWNSAMPLE", True, "RESPIKE.BACKBONE", "resnet50"), ""),

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from slowfast.config import ConfigError, apply_preset, get_cfg, preset_model, presets
+from slowfast.config import get_cfg
 from slowfast.evaluation.complexity import count_flops, count_parameters
 from slowfast.models import build_model
 
@@ -144,69 +144,6 @@ def test_a_clip_of_another_size_or_length_says_what_to_set(tiny_cfg):
 def test_impossible_settings_say_what_to_set(options, message, tiny_cfg):
     with pytest.raises(ValueError, match=message):
         build_model(tiny_cfg(*options))
-
-
-@pytest.mark.parametrize(
-    ("name", "threshold", "neuron", "surrogate"),
-    [
-        ("Uniformer2d_psnn", 1.0, "PLIF", "ATan"),
-        ("Uniformer2d_psnn_try", 1.0, "PLIF", "ATan"),
-        ("Uniformer2d_psnn_lgf", 0.5, "PLIF", "ATan"),
-        ("Uniformer2d_psnn_lgfT", 2.0, "PLIF", "ATan"),
-        ("Uniformer2d_psnn_lgfT_t8_T24", 2.0, "PLIF", "ATan"),
-        ("Uniformer2d_psnn_tri", 1.0, "PLIF", "Sigmoid"),
-        ("Uniformer2d_if_lgf", 0.5, "LIF", "ATan"),
-    ],
-)
-def test_upstreams_names_are_presets(name, threshold, neuron, surrogate, tiny_cfg):
-    assert preset_model(name) == "SVFormer"
-    model = build_model(tiny_cfg("MODEL.MODEL_NAME", name, "SNN.V_THRESHOLD", None))
-    assert model.lplif.v_threshold == threshold
-    assert type(model.lplif).__name__ == neuron
-    assert type(model.lplif.surrogate_function).__name__ == surrogate
-    by_arch = build_model(tiny_cfg("MODEL.MODEL_NAME", "SlowFast", "MODEL.ARCH", name.lower(), "SNN.V_THRESHOLD", None))
-    assert by_arch.lplif.v_threshold == threshold
-
-
-def test_a_preset_of_24_frames_sets_them():
-    cfg = get_cfg()
-    cfg.merge_from_list(["MODEL.MODEL_NAME", "Uniformer2d_psnn_lgfT_t8_T24"])
-    apply_preset(cfg)
-    assert cfg.DATA.NUM_FRAMES == 24
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (
-            ("MODEL.MODEL_NAME", "Uniformer2d_psnn_qkf"),
-            r"MODEL\.MODEL_NAME Uniformer2d_psnn_qkf is not supported.*SVFormer UNIFORMER\.ATTENTION qk_token",
-        ),
-        (
-            ("MODEL.MODEL_NAME", "SlowFast", "MODEL.ARCH", "uniformer3d_psnn_lgf"),
-            r"MODEL\.ARCH uniformer3d_psnn_lgf is not supported.*SVFormer SNN\.V_THRESHOLD 0\.5",
-        ),
-    ],
-)
-def test_upstreams_undocumented_variants_are_refused_with_the_nearest(options, message, tiny_cfg):
-    with pytest.raises(ConfigError, match=message):
-        build_model(tiny_cfg(*options))
-
-
-@pytest.mark.parametrize("nearest", sorted(set(presets.UNSUPPORTED.values())))
-def test_what_is_said_to_be_nearest_exists(nearest, tiny_cfg):
-    build_model(tiny_cfg(*nearest.split()))
-
-
-def test_every_architecture_of_the_family_is_known_or_refused():
-    names = [name.lower() for name in get_cfg().MODEL.SINGLE_PATHWAY_ARCH]
-    family = {name for name in names if name.startswith("uniformer")}
-    assert family <= presets.ARCHITECTURES.keys() | presets.UNSUPPORTED.keys()
-
-
-def test_what_the_user_sets_wins_over_a_preset(tiny_cfg):
-    model = build_model(tiny_cfg("MODEL.MODEL_NAME", "Uniformer2d_psnn_lgf", "SNN.V_THRESHOLD", 0.7))
-    assert model.lplif.v_threshold == 0.7
 
 
 def test_an_unknown_model_lists_those_that_exist(tiny_cfg):
