@@ -28,6 +28,7 @@ class Layout:
         and names that none fits are the same.
     drops: shell patterns of its tensors that no model here wants, such as an image classifier's head.
     fresh: shell patterns of the model's tensors it never has, which keep their initial values.
+    switches: (the model's name of a tensor, a key): the key is True in models that have the tensor, else False.
     container: the key under which such a file keeps the weights; empty: they are the file.
     convert: (its tensors by the model's names, the model's own) -> tensors resized, or derived from others.
     """
@@ -38,6 +39,7 @@ class Layout:
     names: tuple[tuple[str, str], ...] = ()
     drops: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
+    switches: tuple[tuple[str, str], ...] = ()
     container: str = "model_state"
     convert: Callable[[dict[str, Tensor], Tensors], dict[str, Tensor]] = unchanged
 
@@ -54,6 +56,11 @@ class Layout:
     def their_name(self, name: str) -> str:
         """The file's name for one of the model's."""
         return renamed(name, [(own, theirs) for theirs, own in self.names])
+
+    def settings(self, names: Iterable[str]) -> dict[str, bool]:
+        """The keys of the switches, as they are in a model that has tensors of these names."""
+        names = set(names)
+        return {key: tensor in names for tensor, key in self.switches}
 
 
 def is_one_of(name: str, patterns: Iterable[str]) -> bool:

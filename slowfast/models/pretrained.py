@@ -160,10 +160,11 @@ def refuse_poor_fit(
     own = model.state_dict()
     heads = getattr(model, "heads", HEADS)
     left_out = report.missing + [line.partition(":")[0] for line in report.mismatched]
+    settings = other_settings(theirs, own, layout)
     if not new_head and any(is_one_of(key, heads) for key in left_out):
         raise CheckpointError(
             f"The head of the model finds no weights, and a random one is not tested.\n{report}\n"
-            "Set MODEL.NUM_CLASSES to the checkpoint's."
+            f"{settings or 'Set MODEL.NUM_CLASSES to that of the checkpoint.'}"
         )
     exempt = heads + (layout.fresh if layout else ())
     empty = share([key for key in left_out if not is_one_of(key, exempt)], own)
@@ -172,7 +173,7 @@ def refuse_poor_fit(
         return
     raise CheckpointError(
         f"{empty:.1%} of the model would stay without weights and {idle:.1%} of the file unused (allowed: "
-        f"MODEL.MAX_UNLOADED {max_unloaded:.1%}).\n{report}\n{advice(theirs, model)}"
+        f"MODEL.MAX_UNLOADED {max_unloaded:.1%}).\n{report}\n{settings or advice(theirs, model)}"
     )
 
 
@@ -180,6 +181,16 @@ def share(keys: list[str], tensors: dict[str, Tensor]) -> float:
     """How many of the values these tensors hold; counters (`num_batches_tracked`) are none."""
     values = {key: value.numel() for key, value in tensors.items() if value.is_floating_point()}
     return sum(values.get(key, 0) for key in keys) / max(sum(values.values()), 1)
+
+
+def other_settings(theirs: dict[str, Tensor], own: dict[str, Tensor], layout: Layout | None) -> str:
+    """What to set where the file's tensors tell that a key of its model had another value; empty: nothing."""
+    if layout is None:
+        return ""
+    built = layout.settings(own)
+    wanted = layout.settings(map(layout.own_name, theirs)).items() - built.items()
+    pairs = " ".join(f"{key} {value}" for key, value in sorted(wanted))
+    return f"The tensors of the file are those of a model with {pairs}. Set it so." if pairs else ""
 
 
 def advice(theirs: dict[str, Tensor], model: nn.Module) -> str:

@@ -22,6 +22,7 @@ from slowfast.spiking import BATCH_NORMS, BatchNorm, DropPath, build_neuron, per
 SVFORMER = Layout(
     "SVFormer",
     has=("patch_embed1.norm.running_mean", "blocks1.*.attn.weight", "blocks3.*.attn.qkv.weight"),
+    switches=(("lpDWConv.weight", "UNIFORMER.LOCAL_GLOBAL_FUSION"),),
 )
 
 Neuron = Callable[[], nn.Module]

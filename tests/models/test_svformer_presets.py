@@ -9,7 +9,9 @@ from slowfast.config import ConfigError, apply_preset, get_cfg, preset_model, pr
 from slowfast.config.presets import preset_value
 from slowfast.evaluation.complexity import count_flops_from_shapes, count_parameters
 from slowfast.models import build_model
+from slowfast.models.pretrained import load_weights
 from slowfast.spiking import BatchNorm, SpikingNeuron
+from slowfast.utils.files import CheckpointError
 
 
 class Values(NamedTuple):
@@ -135,6 +137,19 @@ def test_upstreams_architecture_alone_selects_the_preset(name):
 def test_what_the_user_sets_wins_over_a_preset(tiny_cfg):
     model = build_model(tiny_cfg("MODEL.MODEL_NAME", "Uniformer2d_psnn_lgf", "SNN.V_THRESHOLD", 0.7))
     assert model.lplif.v_threshold == 0.7
+
+
+@pytest.mark.parametrize("new_head", [True, False])
+@pytest.mark.parametrize("fusion", [True, False])
+def test_weights_with_or_without_the_local_path_say_which_key_they_need(fusion, new_head, tiny_cfg):
+    name = "Uniformer2d_psnn" if fusion else "Uniformer2d_psnn_try"
+    model = build_model(tiny_cfg("MODEL.MODEL_NAME", name))
+    state = build_model(tiny_cfg("UNIFORMER.LOCAL_GLOBAL_FUSION", fusion)).state_dict()
+    with pytest.raises(CheckpointError, match=f"UNIFORMER.LOCAL_GLOBAL_FUSION {fusion}") as error:
+        load_weights(model, state, new_head=new_head)
+    assert "NUM_CLASSES" not in str(error.value)
+    model = build_model(tiny_cfg("MODEL.MODEL_NAME", name, "UNIFORMER.LOCAL_GLOBAL_FUSION", fusion))
+    assert len(load_weights(model, state, new_head=False).loaded) == len(state)
 
 
 @pytest.mark.parametrize("key", ["MODEL.MODEL_NAME", "MODEL.ARCH"])
