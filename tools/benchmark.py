@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from slowfast.benchmark.common import machine
+from slowfast.benchmark.against import compare
+from slowfast.benchmark.common import Results, machine
 
 SUBJECTS = {  # module of slowfast.benchmark -> what it measures
     "kernels": "spiking neurons alone, against SpikingJelly's",
@@ -16,6 +17,7 @@ SUBJECTS = {  # module of slowfast.benchmark -> what it measures
     "runs": "training on several processes, sharded, with checkpoints, against one process",
     "data": "decoding and transforming videos, against the usual path of a video framework",
 }
+AGAINST = "another checkout of this project, such as a git worktree of an older commit: measures both in turns"
 
 
 def main() -> None:
@@ -28,15 +30,28 @@ def main() -> None:
         subject.add_argument("--runs", type=int, default=20, help="measured runs of each candidate")
         subject.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
         subject.add_argument("--json", type=Path, help="also write the rows to this file")
-        subject.set_defaults(run=module.run)
+        if hasattr(module, "measurements"):
+            subject.add_argument("--against", type=Path, metavar="FOLDER", help=AGAINST)
+        subject.set_defaults(module=module, against=None)
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
-    results = args.run(args)
+    results = measure(args)
     results.print()
     if args.json:
         results.write(args.json)
+
+
+def measure(args: argparse.Namespace) -> Results:
+    module = args.module
+    del args.module  # the rest of the arguments is sent to other processes
+    if not args.against:
+        return module.run(args)
+    try:
+        return compare(module.measurements(args), args.against, args.runs)
+    except ValueError as error:
+        raise SystemExit(f"Error: {error}") from None
 
 
 if __name__ == "__main__":

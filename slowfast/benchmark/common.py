@@ -2,12 +2,9 @@
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
-import resource
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +12,6 @@ from statistics import median
 
 import torch
 from tabulate import tabulate
-
-from slowfast.utils.memory import keep_freed_memory
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -37,65 +32,15 @@ class Results:
     title: str
     note: str
     rows: list[dict] = field(default_factory=list)
+    trees: dict[str, str] = field(default_factory=dict)  # which checkouts were compared, if any
 
     def print(self) -> None:
         print(f"\n{self.title}\n{tabulate(self.rows, headers='keys', floatfmt='.3g')}\n{self.note}")
 
     def write(self, path: Path) -> None:
         contents = {"title": self.title, "note": self.note, "machine": machine(), "rows": self.rows}
+        contents |= {"trees": self.trees} if self.trees else {}
         path.write_text(json.dumps(contents, indent=1) + "\n")
-
-
-class Apart:
-    """A function without arguments that lives in a process of its own, with a memory heap of its own.
-
-    Args:
-        make: makes it there from `args`; a function of a module, and picklable arguments.
-        keeps_memory: whether freed memory is kept there as the engine's CPU runs do.
-    """
-
-    def __init__(self, make: Callable[..., Callable[[], object]], *args, keeps_memory: bool):
-        context = multiprocessing.get_context("spawn")
-        self.calls, theirs = context.Pipe()
-        threads = torch.get_num_threads()
-        self.process = context.Process(target=serve, args=(theirs, threads, keeps_memory, make, args), daemon=True)
-        self.process.start()
-        theirs.close()
-
-    def __call__(self) -> None:
-        try:
-            self.calls.send(None)
-            error = self.calls.recv()
-        except (EOFError, ConnectionError):
-            self.process.join()
-            raise RuntimeError(
-                f"A benchmark's process ended with exit code {self.process.exitcode}. -9 is often a lack of memory: "
-                "try a smaller --batch."
-            ) from None
-        if error:
-            raise RuntimeError(error)
-
-    def close(self) -> None:
-        self.calls.close()
-        self.process.join()
-
-
-def serve(calls, threads: int, keeps_memory: bool, make: Callable[..., Callable[[], object]], args: tuple) -> None:
-    """Answers each call with what went wrong, or None."""
-    torch.set_num_threads(threads)
-    if keeps_memory:
-        keep_freed_memory()
-    function = make(*args)
-    while True:
-        try:
-            calls.recv()
-        except EOFError:
-            return
-        try:
-            function()
-            calls.send(None)
-        except Exception:
-            calls.send(traceback.format_exc())
 
 
 def alternate(
@@ -144,14 +89,6 @@ def peak_memory(run: Callable[[], object], device: str) -> float | None:
     torch.cuda.reset_peak_memory_stats()
     run()
     return torch.cuda.max_memory_allocated() - before
-
-
-def cpu_seconds() -> float:
-    """CPU time of this process and its finished children, user and system."""
-    return sum(
-        used.ru_utime + used.ru_stime
-        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    )
 
 
 def machine() -> dict:

@@ -3,17 +3,18 @@
 import importlib.util
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from itertools import count
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
 
+from slowfast.benchmark.against import Measurement
 from slowfast.benchmark.common import Results, alternate, ratios
 from slowfast.benchmark.usual_path import UsualPath, decode_span, decode_with_decord, decode_with_torchcodec
-from slowfast.config import get_cfg
+from slowfast.benchmark.video_stages import STAGES, benchmark_config, generators, our_stages, stages
 from slowfast.datasets import VideoError, build_dataset
 from slowfast.datasets.annotations import video_files
 from slowfast.datasets.decoder import decode_wanted
@@ -21,10 +22,6 @@ from slowfast.datasets.lists import read_video_list
 from slowfast.datasets.video_index import index_of, open_video, read_index
 from slowfast.utils.memory import keep_freed_memory
 
-AUGMENTATION = (
-    *("AUG.ENABLE", True, "AUG.NUM_SAMPLE", 2, "AUG.AA_TYPE", "rand-m7-n4-mstd0.5-inc1", "AUG.RE_PROB", 0.25),
-    *("DATA.TRAIN_JITTER_SCALES_RELATIVE", [0.08, 1.0], "DATA.TRAIN_JITTER_ASPECT_RELATIVE", [0.75, 1.3333]),
-)
 BASELINE = "usual path, PyAV"
 
 
@@ -38,6 +35,16 @@ def add_arguments(parser) -> None:
     parser.add_argument("--crop", type=int, default=224, help="side of training and test crops, in pixels")
     parser.add_argument("--batch", type=int, default=64, help="clips of a model's training step")
     parser.add_argument("--step-seconds", type=float, default=0.5, help="how long that step takes")
+
+
+def measurements(args) -> list[Measurement]:
+    """What --against compares."""
+    how = Namespace(clip=args.clip, views=args.views, crop=args.crop)
+    return [
+        Measurement(f"{Path(path).name[-24:]} {split}", stages, (path, split, how), STAGES, clock="cpu")
+        for path in chosen_videos(args.path, args.files)
+        for split in ("train", "augmented", "test")
+    ]
 
 
 def run(args) -> Results:
@@ -120,43 +127,6 @@ def row_of(path: str, split: str, name: str, spent: dict[str, float], ratio: flo
     }
 
 
-def benchmark_config(path: str, split: str, args, folder: Path):
-    for name in ("train", "test"):
-        (folder / f"{name}.csv").write_text(f"{path} 0\n", encoding="utf-8")
-    cfg = get_cfg()
-    (frames, rate), (clips, crops) = args.clip, args.views
-    cfg.merge_from_list(
-        [
-            *("DATA.PATH_TO_DATA_DIR", str(folder), "DATA.DECODING_BACKEND", "decord", "DATA.NUM_FRAMES", frames),
-            *("DATA.SAMPLING_RATE", rate, "DATA.TRAIN_CROP_SIZE", args.crop, "DATA.TEST_CROP_SIZE", args.crop),
-            *("TEST.NUM_ENSEMBLE_VIEWS", clips, "TEST.NUM_SPATIAL_CROPS", crops),
-            *(AUGMENTATION if split == "augmented" else ()),
-        ]
-    )
-    return cfg
-
-
-def our_stages(dataset, path: str, split: str) -> dict[str, Callable[[], object]]:
-    """Three calls that each go a step further: open, decode, make the whole sample."""
-
-    def opened():
-        with open_video(path):
-            pass
-
-    if split == "test":
-        return {
-            "open": opened,
-            "frames": lambda: dataset.read_clips(dataset.entries[0]),
-            "sample": lambda: dataset[0],
-        }
-    epochs, draws = count(), generators()
-    return {
-        "open": opened,
-        "frames": lambda: dataset.read(0, dataset.clips[0], next(draws)),
-        "sample": lambda: dataset[(next(epochs), 0)],
-    }
-
-
 def usual_stages(way: UsualPath, path: str, split: str) -> dict[str, Callable[[], object]]:
     if split == "test":
         return {"frames": lambda: way.test_frames(path), "sample": lambda: way.test_video(path)}
@@ -165,12 +135,6 @@ def usual_stages(way: UsualPath, path: str, split: str) -> dict[str, Callable[[]
         "frames": lambda: way.frames(path, next(first)),
         "sample": lambda: way.training_sample(path, next(second)),
     }
-
-
-def generators() -> Iterator[np.random.Generator]:
-    """The same random positions for each way and stage: those of the data set's first video in every epoch."""
-    seed = get_cfg().RNG_SEED
-    return (np.random.default_rng((seed, epoch, 0)) for epoch in count())
 
 
 def bare_decoding(dataset, path: str, split: str) -> Callable[[], None]:

@@ -4,27 +4,14 @@ import argparse
 from functools import partial
 
 import torch
-from torch import Tensor, nn
 
-from slowfast.benchmark.common import DTYPES, Apart, Results, add_model_arguments
+from slowfast.benchmark.against import Measurement
+from slowfast.benchmark.common import DTYPES, Results, add_model_arguments
 from slowfast.benchmark.layers import VARIANTS, compare, variant
+from slowfast.benchmark.model_steps import MODELS, model_and_inputs, stepper, steps
+from slowfast.benchmark.separate import SeparateProcess
 from slowfast.benchmark.stepwise import StepwiseBranch, single_step
 from slowfast.benchmark.upstream import load_old_spikingjelly, old_neuron
-from slowfast.config import get_cfg
-from slowfast.models import build_model
-
-# Name of a row -> config; clips are [B, 3, DATA.NUM_FRAMES, DATA.TRAIN_CROP_SIZE, ...].
-RESPIKE = ["MODEL.MODEL_NAME", "ReSpike", "DATA.NUM_FRAMES", 16, "MODEL.NUM_CLASSES", 101]
-IMAGE = ["MODEL.NUM_CLASSES", 1000, "DATA.NUM_FRAMES", 1]
-MODELS = {
-    "svformer": ["MODEL.MODEL_NAME", "SVFormer", "DATA.NUM_FRAMES", 16, "MODEL.NUM_CLASSES", 101],
-    "respike": RESPIKE,
-    "respike_down": [*RESPIKE, "RESPIKE.DOWNSAMPLE", True],
-    "metaspikformer": ["MODEL.MODEL_NAME", "MetaSpikeFormer_31M", *IMAGE],
-    "metaspikformer_t4": ["MODEL.MODEL_NAME", "MetaSpikeFormer_31M", *IMAGE, "METASPIKFORMER.TIME_STEPS", 4],
-    "uniformer_s": ["MODEL.MODEL_NAME", "Uniformer_S", "DATA.NUM_FRAMES", 16, "MODEL.NUM_CLASSES", 400],
-    "timesformer": ["MODEL.MODEL_NAME", "vit_base_patch16_224", "DATA.NUM_FRAMES", 8, "MODEL.NUM_CLASSES", 400],
-}
 
 STEPWISE = ("respike", "respike_down")  # published as a loop over time
 
@@ -32,10 +19,19 @@ STEPWISE = ("respike", "respike_down")  # published as a loop over time
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser, cpu_batch=2)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=["svformer"], help="default: svformer")
-    parser.add_argument("--mode", choices=["train", "eval"], default="train")
+    parser.add_argument("--mode", choices=["train", "eval"], help="default: train; with --against both")
+
+
+def measurements(args: argparse.Namespace) -> list[Measurement]:
+    """What --against compares."""
+    modes = (args.mode,) if args.mode else ("train", "eval")
+    how = (args.batch, args.device, DTYPES[args.dtype])
+    keeps_memory = args.device == "cpu"
+    return [Measurement(name, steps, (MODELS[name], *how), modes, keeps_memory) for name in args.models]
 
 
 def run(args: argparse.Namespace) -> Results:
+    args.mode = args.mode or "train"
     what = "zero_grad, forward, cross-entropy, backward, AdamW" if args.mode == "train" else "forward in evaluation"
     note = (
         f"{args.device}, {args.dtype}, batch {args.batch}, {torch.get_num_threads()} CPU threads, {args.runs} "
@@ -59,7 +55,7 @@ def measure(name: str, args: argparse.Namespace) -> dict:
     row = {}
     for baseline in names[1:]:
         pair = {
-            which: Apart(model_step, name, which, args, keeps_memory=which != "upstream")
+            which: SeparateProcess(model_step, name, which, args, keeps_memory=which != "upstream")
             for which in ("ours", baseline)
         }
         row |= compare(name, pair, args)
@@ -70,13 +66,7 @@ def measure(name: str, args: argparse.Namespace) -> dict:
 
 def model_step(name: str, which: str, args: argparse.Namespace):
     """A function that does one step of a variant, on random clips that are the same for all."""
-    cfg = get_cfg()
-    cfg.merge_from_list(MODELS[name])
-    torch.manual_seed(0)
-    size = cfg.DATA.TRAIN_CROP_SIZE
-    clips = torch.randn(args.batch, 3, cfg.DATA.NUM_FRAMES, size, size, device=args.device)
-    labels = torch.randint(cfg.MODEL.NUM_CLASSES, (args.batch,), device=args.device)
-    model = build_model(cfg).to(args.device)
+    model, clips, labels = model_and_inputs(MODELS[name], args.batch, args.device)
     if name in STEPWISE and which in ("upstream", "stepwise"):
         model.snn_backbone = StepwiseBranch(model.snn_backbone, single_steps(which, args))
     else:
@@ -90,23 +80,3 @@ def single_steps(which: str, args: argparse.Namespace):
     if which == "stepwise":
         return single_step
     return partial(old_neuron, load_old_spikingjelly(args.old_spikingjelly), backend="torch", step_mode="s")
-
-
-def stepper(model: nn.Module, dtype: torch.dtype, clips: Tensor, labels: Tensor, trains: bool):
-    """One training step, or one evaluated batch, as a function without arguments."""
-    model.train(trains)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    autocast = torch.autocast(clips.device.type, dtype=dtype, enabled=dtype != torch.float32)
-
-    def evaluate() -> None:
-        with torch.no_grad(), autocast:
-            model([clips])
-
-    def train() -> None:
-        optimizer.zero_grad()
-        with autocast:
-            loss = nn.functional.cross_entropy(model([clips]), labels)
-        loss.backward()
-        optimizer.step()
-
-    return train if trains else evaluate

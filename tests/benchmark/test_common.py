@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from slowfast.benchmark.common import Apart, alternate, ratios
+from slowfast.benchmark.common import alternate, ratios
+from slowfast.benchmark.separate import SeparateProcess
 
 
 def writer(path, message):
@@ -22,7 +23,7 @@ def writer(path, message):
 
 def test_candidates_of_processes_of_their_own_take_turns(tmp_path):
     path = tmp_path / "turns"
-    candidates = {name: Apart(writer, path, name, keeps_memory=name == "a") for name in "ab"}
+    candidates = {name: SeparateProcess(writer, path, name, keeps_memory=name == "a") for name in "ab"}
     seconds = alternate(candidates, runs=2)
     pids, names = zip(*map(str.split, path.read_text().splitlines()), strict=True)
     assert names == ("a", "b") * 3  # once unmeasured
@@ -31,11 +32,11 @@ def test_candidates_of_processes_of_their_own_take_turns(tmp_path):
 
 
 def test_a_failure_in_a_process_of_its_own_is_the_callers(tmp_path):
-    broken = Apart(writer, tmp_path / "turns", None, keeps_memory=False)
+    broken = SeparateProcess(writer, tmp_path / "turns", None, keeps_memory=False)
     with pytest.raises(RuntimeError, match="ValueError: no message"):
         broken()
     broken.close()
-    killed = Apart(writer, tmp_path / "turns", "kill", keeps_memory=False)
+    killed = SeparateProcess(writer, tmp_path / "turns", "kill", keeps_memory=False)
     with pytest.raises(RuntimeError, match="exit code -9"):
         killed()
 
