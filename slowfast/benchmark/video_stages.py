@@ -40,7 +40,7 @@ def stages(path: str, split: str, args: Namespace) -> Callable[[str], object]:
     name = "test" if split == "test" else "train"
     with tempfile.TemporaryDirectory() as folder:
         cfg = benchmark_config(path, split, args, Path(folder))
-        cfg.merge_from_list(["DATA_LOADER.NUM_WORKERS", 0, "TRAIN.BATCH_SIZE", 1, "TEST.BATCH_SIZE", 1])
+        cfg.merge_from_list(["NUM_GPUS", 0, "DATA_LOADER.NUM_WORKERS", 0, "TRAIN.BATCH_SIZE", 1, "TEST.BATCH_SIZE", 1])
         dataset, loader = build_dataset(cfg, name), build_loader(cfg, name)
         only_transforms = without_decoding(build_dataset(cfg, name), split)
     ours, epochs = our_stages(dataset, path, split), count()
