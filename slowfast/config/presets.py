@@ -68,15 +68,20 @@ def preset_value(name: str, key: str) -> object:
 
 
 def apply_preset(cfg: CfgNode) -> None:
-    """Names the model and fills keys that nobody set with the preset's values; doing it again changes nothing.
-
-    Set is a key that was merged (a file, the command line) with a value, or that no longer has its default.
-    """
+    """Names the model and fills keys that nobody set with the preset's values; doing it again changes nothing."""
     cfg.MODEL.MODEL_NAME = preset_name(cfg)
     preset = PRESETS.get(cfg.MODEL.MODEL_NAME)
     if preset is None:
         return
-    values = flatten(cfg)
     # A key that does not exist is merged too, for merging says so.
-    unset = {key: value for key, value in preset.values.items() if values.get(key) is None or not cfg.is_set(key)}
+    unset = {key: value for key, value in preset.values.items() if is_open(cfg, key)}
     cfg.merge_flat(unset, f"preset {cfg.MODEL.MODEL_NAME}")
+
+
+def is_open(cfg: CfgNode, key: str) -> bool:
+    """Whether nobody decided a key: it was not merged (a file, the command line) and has its default.
+
+    None decides nothing where it is the default (SNN.TAU), and is a value where it is not (SNN.V_RESET).
+    """
+    left_open = key in DECLARED and DECLARED[key].default is None and flatten(cfg)[key] is None
+    return left_open or not cfg.is_set(key)

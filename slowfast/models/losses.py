@@ -17,7 +17,10 @@ def bce_logit(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def bce(logits: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross-entropy of the softmax probabilities; targets [B] or [B, K]."""
+    """Binary cross-entropy of the logits' softmax; targets [B] or [B, K].
+
+    It takes logits like every loss here and applies the softmax itself; upstream's `bce` wants probabilities.
+    """
     return F.binary_cross_entropy(logits.softmax(-1), as_distribution(targets, logits))
 
 

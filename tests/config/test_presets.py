@@ -38,6 +38,25 @@ def test_it_fills_keys_at_their_defaults_unless_the_default_was_typed():
     assert copied.SOLVER.MAX_EPOCH == 7
 
 
+def test_none_leaves_a_key_to_the_preset_where_it_is_the_default():
+    assert get_cfg().SNN.TAU is None
+    assert preset("MODEL.MODEL_NAME", "Fast", "SNN.TAU", None).SNN.TAU == 3.0
+    assert preset("MODEL.MODEL_NAME", "Fast", "SOLVER.CLIP_GRAD_L2NORM", 0).SOLVER.CLIP_GRAD_L2NORM == 0
+
+
+def test_none_is_a_decision_where_it_is_not_the_default():
+    add_preset("Reset", "SVFormer", **{"SNN.V_RESET": 0.5})
+    assert get_cfg().SNN.V_RESET == 0.0
+    assert preset("MODEL.MODEL_NAME", "Reset").SNN.V_RESET == 0.5
+    assert preset("MODEL.MODEL_NAME", "Reset", "SNN.V_RESET", None).SNN.V_RESET is None
+
+
+def test_a_presets_own_none_is_its_value():
+    add_preset("Soft", "SVFormer", **{"SNN.V_RESET": None})
+    assert preset("MODEL.MODEL_NAME", "Soft").SNN.V_RESET is None
+    assert preset("MODEL.MODEL_NAME", "Soft", "SNN.V_RESET", 0.0).SNN.V_RESET == 0.0
+
+
 def test_doing_it_again_changes_nothing():
     cfg = preset("MODEL.MODEL_NAME", "Fast")
     once = cfg.clone()
