@@ -42,6 +42,9 @@ def test_three_own_videos_and_a_list_train(config, tmp_path, capfd):
     assert (tmp_path / "out/report.json").exists()
 
 
+LIGHT = ("MODEL.MODEL_NAME", "Uniformer_light_ls_fp32")
+
+
 def break_nothing(folder):
     pass
 
@@ -79,6 +82,10 @@ def cut_a_video(folder):
         (break_nothing, ("MODEL.NUM_CLASSES", "1"), ["train.csv:2: label 1", "MODEL.NUM_CLASSES"]),
         (break_nothing, ("NUM_GPUS", "64", "TRAIN.BATCH_SIZE", "64", "TEST.BATCH_SIZE", "64"), ["NUM_GPUS 64", "Set"]),
         (break_nothing, ("MODEL.MODEL_NAME", "SVFromer"), ["Did you mean SVFormer"]),
+        (break_nothing, ("MODEL.MODEL_NAME", "SlowFast", "SOLVER.BASE_LR", "fast"), ["'SlowFast' is not registered"]),
+        (remove_a_video, ("SOLVER.BASE_RL", "1", "MODEL.MODEL_NAME", "X3D"), ["'X3D' is not registered"]),
+        (break_nothing, ("MIXUP.PROB", "3", "MODEL.ARCH", "uniformer", *LIGHT), [f"{LIGHT[1]} is not supported"]),
+        (break_nothing, ("MODEL.MODEL_NAMES", "X3D"), ["Did you mean MODEL.MODEL_NAME"]),
         (break_nothing, ("TRAIN.DATASET", "kinetic"), ["Did you mean kinetics"]),
         (break_nothing, ("SOLVER.BASE_RL", "1"), ["Did you mean SOLVER.BASE_LR"]),
         (break_nothing, ("TRAIN.ENABLE", "False"), ["Nothing to test", "TEST.CHECKPOINT_FILE_PATH"]),

@@ -7,6 +7,7 @@ from slowfast.config.defaults import DECLARED
 from slowfast.config.files import ConfigError, flatten
 from slowfast.config.node import CfgNode
 from slowfast.config.presets import apply_preset, preset_model, preset_name, preset_value
+from slowfast.config.unbuilt import refuse_unbuilt
 
 RULES: list[Callable[[CfgNode], None]] = []
 
@@ -25,6 +26,7 @@ def assert_and_infer_cfg(cfg: CfgNode) -> CfgNode:
     refuse_missing_values(cfg)
     infer_precision(cfg)
     apply_preset(cfg)
+    refuse_unbuilt(cfg)
     scale_learning_rates(cfg)
     for check in RULES:
         check(cfg)
@@ -237,11 +239,14 @@ def schedule_is_complete(cfg: CfgNode) -> None:
             )
         return
     steps, lrs = cfg.SOLVER.STEPS, cfg.SOLVER.LRS
-    if not steps or len(steps) != len(lrs) or steps[0] != 0 or sorted(steps) != list(steps):
+    if not steps or len(steps) > len(lrs) or steps[0] != 0 or sorted(steps) != list(steps):
         raise ConfigError(
-            f"SOLVER.LR_POLICY steps_with_relative_lrs needs SOLVER.STEPS {steps} ascending from 0 and as many "
-            f"SOLVER.LRS {lrs}, such as STEPS [0, 20, 40] and LRS [1, 0.1, 0.01]."
+            f"SOLVER.LR_POLICY steps_with_relative_lrs needs SOLVER.STEPS {steps} ascending from 0 and at least as "
+            f"many SOLVER.LRS {lrs}, such as STEPS [0, 20, 40] and LRS [1, 0.1, 0.01]."
         )
+    if len(lrs) > len(steps):
+        unused = lrs[len(steps) :]
+        cfg.remember(f"The last of SOLVER.LRS, {unused}, are not used: SOLVER.STEPS {steps} has no epochs for them.")
 
 
 @rule

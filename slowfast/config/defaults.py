@@ -152,7 +152,11 @@ add_section(
         ),
         "INV_UNIFORM_SAMPLE": (False, "Draw the short side's inverse uniformly."),
         "USE_OFFSET_SAMPLING": (False, "Spread test clips from the first to the last frame."),
-        "ENSEMBLE_METHOD": ("sum", "How a video's view logits become one score: sum or max."),
+        "ENSEMBLE_METHOD": (
+            "sum",
+            "How a video's view logits become one score: sum or max. max is the true maximum; upstream's starts from "
+            "0, so it differs for a class whose logits are all below 0.",
+        ),
         "DECODING_BACKEND": (
             "pyav",
             "pyav; decord is decoded by PyAV with decord's rule (TARGET_FPS ignored); torchcodec (to be installed).",
@@ -231,7 +235,11 @@ add_section(
         ),
         "MODEL_NAME": ("SlowFast", "Registered model or preset."),
         "NUM_CLASSES": (400, "Classes; labels run from 0 to NUM_CLASSES - 1."),
-        "LOSS_FUNC": ("cross_entropy", "Training loss; soft_cross_entropy with MIXUP.ENABLE."),
+        "LOSS_FUNC": (
+            "cross_entropy",
+            "Training loss, always of logits: cross_entropy; soft_cross_entropy, with MIXUP.ENABLE; bce_logit, binary "
+            "cross-entropy of each class's sigmoid; bce, of the softmax (upstream's takes probabilities); mse.",
+        ),
         "USE_CHECKPOINT": (False, "Recompute activations in backward instead of keeping them."),
         "CHECKPOINT_NUM": (
             [0, 0, 0, 0],
@@ -265,7 +273,7 @@ add_section(
         "COSINE_END_LR": (0.0, "Learning rate at the end of the cosine."),
         "COSINE_AFTER_WARMUP": (False, "Start the cosine after the warm-up instead of at epoch 0."),
         "STEPS": ([], "Epochs at which LRS takes its next factor; the first is 0.", "epochs"),
-        "LRS": ([], "Factors of BASE_LR, one for each of STEPS."),
+        "LRS": ([], "Factors of BASE_LR, one for each of STEPS; those beyond them are not used."),
         "MAX_EPOCH": (300, "Epochs to train.", "epochs"),
         "WARMUP_EPOCHS": (0.0, "Length of the linear warm-up, may be a fraction.", "epochs"),
         "WARMUP_START_LR": (0.01, "Learning rate at the start of the warm-up."),
@@ -277,8 +285,11 @@ add_section(
         "WEIGHT_DECAY": (0.0001, "Weight decay of the weights."),
         "ZERO_WD_1D_PARAM": (False, "No weight decay for vectors and biases."),
         "LEGACY_PARAM_GROUPS": (False, "Upstream's groups: weight decay also for the scalar w of a PLIF."),
-        "CLIP_GRAD_L2NORM": (None, "Clip the gradient's L2 norm at this value; None or 0: off."),
-        "CLIP_GRAD_VAL": (None, "Clip every entry of the gradient at this value; None or 0: off."),
+        "CLIP_GRAD_L2NORM": (None, "Clip the gradient's L2 norm at this value; 0: off. None: as published, else off."),
+        "CLIP_GRAD_VAL": (
+            None,
+            "Clip every entry of the gradient at this value; None or 0: off.",
+        ),
         "GRADIENT_ACCUMULATION_STEPS": (1, "Steps whose gradients are averaged for one update.", "steps"),
     },
 )

@@ -12,6 +12,7 @@ from slowfast.config.compat import accepted_keys, without_effect
 from slowfast.config.defaults import get_cfg
 from slowfast.config.files import Source, flatten, nest, read_with_bases
 from slowfast.config.node import CfgNode, pairs
+from slowfast.config.presets import preset_name
 
 EPILOG = """examples:
   tools/run_net.py --cfg exp/quickstart/config.yaml
@@ -77,16 +78,31 @@ def load_config(file: str | Path | None, opts: list = (), flags: dict[str, objec
     Raises:
         ConfigError: unknown key, wrong value, unreadable file; says where and what to do.
     """
-    sources = [] if file is None else read_with_bases(Path(file))
-    sources.append(Source("command line", pairs(list(opts)), {}, []))
-    sources.append(Source("command line", dict(flags or {}), {}, []))
     cfg = get_cfg()
     typed: set[str] = set()
-    for source in sources:
+    for source in [*read_sources(file, opts), Source("command line", dict(flags or {}), {}, [])]:
         typed |= cfg.merge_flat(source.values, source.origin, source.lines)
         cfg.remember(*source.notes)
     cfg.remember(*without_effect(typed))
     return cfg
+
+
+def read_sources(file: str | Path | None, opts: list) -> list[Source]:
+    """A config file with its `_BASE_` chain, then KEY VALUE pairs: what comes later counts."""
+    sources = [] if file is None else read_with_bases(Path(file))
+    return [*sources, Source("command line", pairs(list(opts)), {}, [])]
+
+
+def named_model(file: str | Path, opts: list = ()) -> str | None:
+    """The model that a config names (`preset_name`), whatever else is wrong in it; None if it names none.
+
+    Raises:
+        ConfigError: an unreadable file, or a model of upstream's that is not supported.
+    """
+    cfg, keys = get_cfg(), ("MODEL.MODEL_NAME", "MODEL.ARCH")
+    for source in read_sources(file, opts):
+        cfg.merge_flat({key: source.values[key] for key in keys if key in source.values}, source.origin, source.lines)
+    return preset_name(cfg) if any(map(cfg.is_set, keys)) else None
 
 
 def diff_to_defaults(cfg: CfgNode) -> dict[str, tuple[object, object]]:

@@ -17,7 +17,7 @@ from slowfast.datasets import (
 from slowfast.engine.ledger import refuse_foreign_checkpoints
 from slowfast.engine.weights import check_test_weights
 from slowfast.evaluation.complexity import count_flops, count_parameters
-from slowfast.models import build_model
+from slowfast.models import build_model, model_class
 from slowfast.utils.checkpoint import sharding
 from slowfast.utils.distributed import get_world_size, on_master, processes_per_machine
 from slowfast.utils.logging import logger
@@ -38,6 +38,7 @@ def preflight(cfg) -> None:
 
 def check_run(cfg) -> None:
     """The checks in the order in which a person would want to hear of them."""
+    model_class(cfg.MODEL.MODEL_NAME)  # raises if there is none
     Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
     if cfg.TRAIN.ENABLE:
         refuse_foreign_checkpoints(cfg)

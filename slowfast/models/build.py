@@ -1,8 +1,10 @@
 """MODEL_REGISTRY and `build_model`: from MODEL.MODEL_NAME to a module on the CPU."""
 
+from pathlib import Path
+
 from torch import nn
 
-from slowfast.config import CfgNode, apply_preset, preset_model
+from slowfast.config import CfgNode, apply_preset, named_model, preset_model
 from slowfast.spiking.packing import pack_spikes
 from slowfast.utils.registry import Registry
 
@@ -19,5 +21,26 @@ def build_model(cfg: CfgNode) -> nn.Module:
     """
     cfg = cfg.clone()
     apply_preset(cfg)
-    model = MODEL_REGISTRY.get(preset_model(cfg.MODEL.MODEL_NAME))(cfg)
+    model = model_class(cfg.MODEL.MODEL_NAME)(cfg)
     return pack_spikes(model) if cfg.SNN.PACK_SPIKES else model
+
+
+def model_class(name: str) -> type[nn.Module]:
+    """The registered class behind the name of a model or preset.
+
+    Raises:
+        KeyError: as `build_model`.
+    """
+    return MODEL_REGISTRY.get(preset_model(name))
+
+
+def refuse_unknown_model(file: str | Path, opts: list) -> None:
+    """Before anything else is said of a config: for another model most of it would be of no use.
+
+    Raises:
+        KeyError: as `build_model`.
+        ConfigError: one of upstream's models that is not supported.
+    """
+    name = named_model(file, opts)
+    if name is not None:
+        model_class(name)

@@ -5,7 +5,7 @@ import argparse
 from torch import Tensor
 
 from slowfast.config import assert_and_infer_cfg, load_config
-from slowfast.models.build import MODEL_REGISTRY, build_model
+from slowfast.models.build import MODEL_REGISTRY, build_model, refuse_unknown_model
 from slowfast.models.layouts import FOREIGN, is_one_of
 from slowfast.models.pretrained import (
     HEADS,
@@ -70,6 +70,7 @@ def convert(source: str, cfg_words: list[str] | None, to: str) -> tuple[dict[str
     if cfg_words is None:
         return *by_names(source), []
     file, *options = cfg_words
+    refuse_unknown_model(file, options)
     model = build_model(assert_and_infer_cfg(load_config(file, options)))
     report = load_weights(model, source)
     if to == "own":

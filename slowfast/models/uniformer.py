@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from slowfast.config import add_preset
+from slowfast.config import add_preset, add_unsupported
 from slowfast.models.build import MODEL_REGISTRY
 from slowfast.models.layers import MLP, Attention, SampleDropPath, Stage, init_linear
 from slowfast.models.layouts import Layout
@@ -182,3 +182,7 @@ add_preset(
     **PUBLISHED,
     **{"UNIFORMER.DEPTH": [5, 8, 20, 7], "UNIFORMER.DROP_DEPTH_RATE": 0.3},
 )
+
+# Upstream's light models, which drop tokens as they go.
+for light in ("Uniformer_light", "Uniformer_light_fp32", "Uniformer_light_ls_fp32"):
+    add_unsupported(light, "MODEL.MODEL_NAME Uniformer")

@@ -1,6 +1,8 @@
 import pytest
 
 from slowfast.config import ConfigError, assert_and_infer_cfg, get_cfg, load_config
+from slowfast.config.compat import accepted_keys
+from slowfast.config.unbuilt import ELSEWHERE, OTHER_RESNETS
 
 
 def checked(*options):
@@ -89,3 +91,54 @@ def test_keys_that_only_the_other_model_of_a_section_reads_are_told():
         cfg = get_cfg()
         cfg.merge_from_list(["MODEL.MODEL_NAME", name, "DATA.TEST_CROP_SIZE", 224, *options])
         assert (told in assert_and_infer_cfg(cfg).messages) == expected
+
+
+STEPS = ("SOLVER.LR_POLICY", "steps_with_relative_lrs", "SOLVER.STEPS", [0, 20])
+
+
+def test_more_factors_than_steps_are_taken_and_said():
+    said = "The last of SOLVER.LRS, [0.01, 0.1], are not used: SOLVER.STEPS [0, 20] has no epochs for them."
+    cfg = checked(*STEPS, "SOLVER.LRS", [1, 0.5, 0.01, 0.1])
+    assert cfg.SOLVER.LRS == [1, 0.5, 0.01, 0.1]
+    assert assert_and_infer_cfg(cfg).messages.count(said) == 1
+    assert not any("SOLVER.LRS" in message for message in checked(*STEPS, "SOLVER.LRS", [1, 0.5]).messages)
+    for too_few in ([], [1]):
+        with pytest.raises(ConfigError, match=r"at least as many SOLVER\.LRS"):
+            checked(*STEPS, "SOLVER.LRS", too_few)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        ("NONLOCAL.LOCATION", [[[]], [[1, 3]], [[1, 3, 5]], [[]]], "non-local blocks"),
+        ("NONLOCAL.LOCATION", [[[], []], [[1, 3], []], [[], []], [[], []]], "non-local blocks"),
+        ("NONLOCAL.LOCATION", [[[]], [[]], [[]], [[0]]], "non-local blocks"),
+        ("DETECTION.ENABLE", True, "detection"),
+        ("MULTIGRID.SHORT_CYCLE", True, "multigrid"),
+        ("SOLVER.LAYER_DECAY", 0.75, "layer"),
+        ("TASK", "ssl", "self-supervised"),
+        ("DATA.MULTI_LABEL", True, "several labels"),
+    ],
+)
+def test_what_upstream_would_compute_otherwise_is_refused(key, value, what):
+    with pytest.raises(ConfigError, match=rf"{key} is .*{what}.*not built.*Leave it at"):
+        checked(key, value)
+
+
+@pytest.mark.parametrize("nothing", [[], [[[]], [[]], [[]], [[]]], [[[], []], [[], []], [[], []], [[], []]], None])
+def test_no_non_local_blocks_in_any_form_are_none(nothing):
+    checked("NONLOCAL.LOCATION", nothing, "DETECTION.ENABLE", False, "MULTIGRID.LONG_CYCLE", None, "TASK", "")
+
+
+def test_another_resnet_is_refused_where_a_resnet_is_built():
+    strides = ("RESNET.SPATIAL_STRIDES", [[1], [2], [2], [1]])
+    with pytest.raises(ConfigError, match=r"RESNET\.SPATIAL_STRIDES is .*not built"):
+        checked("MODEL.MODEL_NAME", "Slow", *strides)
+    checked("MODEL.MODEL_NAME", "Slow", "RESNET.SPATIAL_STRIDES", [1, 2, 2, 2])
+    checked("MODEL.MODEL_NAME", "SVFormer", *strides)
+
+
+def test_every_key_that_is_refused_is_one_that_is_accepted_at_its_default():
+    keys = accepted_keys()["not_built"]
+    assert keys.keys() >= {*ELSEWHERE, *OTHER_RESNETS}
+    checked(*(word for key in (*ELSEWHERE, *OTHER_RESNETS) for word in (key, keys[key])), "MODEL.MODEL_NAME", "Slow")

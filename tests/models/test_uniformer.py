@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from slowfast.config import get_cfg
+from slowfast.config import ConfigError, get_cfg
 from slowfast.evaluation.complexity import count_flops, count_parameters
 from slowfast.models import build_model
 from slowfast.models.layers import Attention
@@ -157,3 +157,9 @@ def test_attention_is_the_softmax_of_scaled_products():
 def test_a_head_dimension_that_does_not_divide_is_refused():
     with pytest.raises(ValueError, match=r"UNIFORMER\.HEAD_DIM 5 does not divide UNIFORMER\.EMBED_DIM 16"):
         build_model(tiny("UNIFORMER.HEAD_DIM", 5))
+
+
+@pytest.mark.parametrize("name", ["Uniformer_light", "Uniformer_light_fp32", "uniformer_light_LS_fp32"])
+def test_the_light_models_are_refused_by_name(name):
+    with pytest.raises(ConfigError, match=rf"MODEL\.MODEL_NAME {name} is not supported\. The nearest is .*Uniformer"):
+        build_model(tiny("MODEL.MODEL_NAME", name))

@@ -46,6 +46,13 @@ def test_steps_take_their_factor_from_their_epoch_on():
     assert [lr(0), lr(24.99), lr(25), lr(29)] == pytest.approx([0.005, 0.005, 0.0005, 0.00005])
 
 
+def test_factors_beyond_the_steps_are_never_taken():
+    """The factor of a step is the one at its place, whatever follows."""
+    options = ("SOLVER.LR_POLICY", "steps_with_relative_lrs", "SOLVER.BASE_LR", 1.0, "SOLVER.MAX_EPOCH", 30)
+    lr = schedule(*options, "SOLVER.STEPS", [0, 10], "SOLVER.LRS", [1, 0.1, 7, 0.01])
+    assert [lr(0), lr(9.99), lr(10), lr(29.9), lr(30)] == pytest.approx([1, 1, 0.1, 0.1, 0.1])
+
+
 def test_a_warm_up_as_long_as_the_training_never_divides_by_zero():
     lr = schedule(
         *("SOLVER.BASE_LR", 1.0, "SOLVER.MAX_EPOCH", 1, "SOLVER.WARMUP_EPOCHS", 1.0),

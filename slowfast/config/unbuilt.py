@@ -1,0 +1,66 @@
+"""Accepted keys with which upstream computes something else: at other values than the default they are refused."""
+
+from collections.abc import Iterator
+
+from slowfast.config.compat import accepted_keys
+from slowfast.config.files import ConfigError, flatten
+from slowfast.config.node import CfgNode
+from slowfast.config.presets import preset_model
+
+# What each asks for. A run without it would be another one than the config describes, in silence.
+ELSEWHERE = {
+    "NONLOCAL.LOCATION": "non-local blocks",
+    "UNIFORMER.REPRESENTATION_SIZE": "a layer before the head",
+    "DETECTION.ENABLE": "detection (AVA)",
+    "DATA.MULTI_LABEL": "several labels of one video",
+    "TASK": "self-supervised training",
+    "MASK.ENABLE": "training with masks",
+    "MULTIGRID.LONG_CYCLE": "multigrid training",
+    "MULTIGRID.SHORT_CYCLE": "multigrid training",
+    "SOLVER.LARS_ON": "LARS",
+    "SOLVER.LAYER_DECAY": "a learning rate for each layer",
+    "MODEL.DETACH_FINAL_FC": "training of the head alone",
+    "MODEL.FROZEN_BN": "norms that are not trained",
+    "TRAIN.FINETUNE": "this way to take only the weights (TRAIN.CHECKPOINT_EPOCH_RESET True does)",
+    "TRAIN.KILL_LOSS_EXPLOSION_FACTOR": "the stop at a loss that explodes",
+    "DATA.SKIP_ROWS": "rows of a list that are skipped",
+    "DATA.TIME_DIFF_PROB": "differences of frames as input",
+    "DATA.TRAIN_CROP_NUM_TEMPORAL": "several clips of one training video (AUG.NUM_SAMPLE does)",
+    "DATA.TRAIN_CROP_NUM_SPATIAL": "several crops of one training clip (AUG.NUM_SAMPLE does)",
+    "TEST.NUM_TEMPORAL_CLIPS": "several numbers of clips in one test (TEST.NUM_ENSEMBLE_VIEWS -1 does)",
+    "DEMO.ENABLE": "the demo",
+}
+# Of MODEL.MODEL_NAME ResNet, C2D and Slow; no other model has such a thing.
+OTHER_RESNETS = {
+    "RESNET.NUM_GROUPS": "grouped convolutions",
+    "RESNET.TRANS_FUNC": "another block than the one of RESNET.DEPTH",
+    "RESNET.SPATIAL_STRIDES": "other strides",
+    "RESNET.SPATIAL_DILATIONS": "dilated convolutions",
+    "RESNET.STRIDE_1X1": "a stride of a block's first convolution",
+    "RESNET.ZERO_INIT_FINAL_CONV": "this initial value",
+}
+
+
+def refuse_unbuilt(cfg: CfgNode) -> None:
+    """Refuses values that ask for what is not built.
+
+    Raises:
+        ConfigError: the first of them, with what it asks for and its default.
+    """
+    defaults, values = accepted_keys()["not_built"], flatten(cfg)
+    is_resnet = preset_model(cfg.MODEL.MODEL_NAME) == "ResNet"
+    for key, what in (ELSEWHERE | OTHER_RESNETS if is_resnet else ELSEWHERE).items():
+        if values[key] is not None and list(leaves(values[key])) != list(leaves(defaults[key])):
+            raise ConfigError(
+                f"{key} is {values[key]!r} and asks for {what}, which is not built: without it this would be another "
+                f"run. Leave it at its default {defaults[key]!r}."
+            )
+
+
+def leaves(value: object) -> Iterator[object]:
+    """The values in lists of lists, however deep: SlowFast writes none as [], [[]] and [[[]]]."""
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from leaves(part)
+    else:
+        yield value
