@@ -24,9 +24,11 @@ from slowfast.utils.checkpoint import (
     remove_surplus,
     run_checkpoints,
     sharding,
+    values_of,
 )
 from slowfast.utils.distributed import barrier, get_world_size, is_master, on_master
 from slowfast.utils.files import CheckpointError, recover
+from slowfast.utils.finite import refuse_unusable
 from slowfast.utils.logging import logger
 from slowfast.version import __version__
 
@@ -186,7 +188,7 @@ class Ledger:
 
     def choose(self) -> str | None:
         """The checkpoint to go on from."""
-        found = last_good_checkpoint(self.cfg.OUTPUT_DIR)
+        found = last_good_checkpoint(self.cfg.OUTPUT_DIR, self.refuse_unusable)
         if found is None:
             return None
         path, state, problems = found
@@ -197,7 +199,13 @@ class Ledger:
 
     def continue_from(self, path: str) -> Position:
         """Goes on from another run's checkpoint, which the master has found whole, with its optimizer and epoch."""
-        return self.restore(self.load(path) | {"best": None}, path)
+        state = self.load(path)
+        on_master(self.refuse_unusable, Path(path), state)
+        return self.restore(state | {"best": None}, path)
+
+    def refuse_unusable(self, path: Path, outline: dict) -> None:
+        """Raises CheckpointError, with names, if values of a checkpoint cannot be this model's and its optimizer's."""
+        refuse_unusable(values_of(path, outline), partial(dtype_of_value, self.model.state_dict()), str(path))
 
     def load(self, path: str) -> dict:
         """A checkpoint that the master has found whole; of a folder only this rank's shards, if the model has them."""
@@ -251,6 +259,14 @@ class Ledger:
                 "Set OUTPUT_DIR to a new folder, or TRAIN.RESUME_CHANGED True to go on with the new ones."
             )
         logger.warning("Going on with changed settings (TRAIN.RESUME_CHANGED):\n%s", lines)
+
+
+def dtype_of_value(own: dict[str, torch.Tensor], name: str) -> torch.dtype | None:
+    """What belongs at a place of a checkpoint (`named_values`), if it is one of a model's `own` tensors or a moment."""
+    if name.startswith("optimizer_state/state/"):
+        return torch.int64 if name.endswith("/step") else torch.float32
+    key = name.removeprefix("model_state/")
+    return own[key].dtype if key in own else None
 
 
 def changed_keys(then: dict, now: dict) -> dict[str, tuple]:

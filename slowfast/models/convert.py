@@ -2,6 +2,7 @@
 
 import argparse
 
+import torch
 from torch import Tensor
 
 from slowfast.config import assert_and_infer_cfg, load_config
@@ -21,12 +22,16 @@ from slowfast.models.pretrained import (
 )
 from slowfast.utils.checkpoint import load_checkpoint
 from slowfast.utils.files import SAFETENSORS, save_atomically
+from slowfast.utils.finite import refuse_unusable
 from slowfast.utils.logging import USER_ERRORS, report_error
 
 EPILOG = """examples:
   tools/convert_checkpoint.py uniformer_s.pth weights.safetensors --explain      (names only, no model needed)
   tools/convert_checkpoint.py vit.pth start.pyth --cfg FILE DATA.NUM_FRAMES 16   (also shapes: inflated, resized)
   tools/convert_checkpoint.py run/best.pyth theirs.pyth --cfg FILE --to upstream"""
+
+
+FLOATS = ("*weight", "*bias", "*running_mean", "*running_var")  # in every model, where there is none to ask
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -82,6 +87,7 @@ def convert(source: str, cfg_words: list[str] | None, to: str) -> tuple[dict[str
 def by_names(source: str) -> tuple[dict[str, Tensor], str]:
     """The tensors by the names of the model that reads such a file, in the file's shapes; its own if none does."""
     tensors = clean_names(find_weights(load_checkpoint(source), source), {}, ())
+    refuse_unusable(tensors.items(), lambda key: torch.float32 if is_one_of(key, FLOATS) else None, source)
     kinds = list(models_that_read(tensors).values())
     if kinds:
         layout = recognise(tensors, kinds[0].layouts)

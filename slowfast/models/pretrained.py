@@ -11,6 +11,7 @@ from slowfast.models.layouts import FOREIGN, Layout, is_one_of
 from slowfast.utils.checkpoint import load_checkpoint
 from slowfast.utils.distributed import sharded_like
 from slowfast.utils.files import CheckpointError
+from slowfast.utils.finite import refuse_unusable
 
 # Where projects keep the weights in a checkpoint, in the order they are looked for.
 CONTAINERS = ("model_state", "model_state_dict", "state_dict", "model", "model_ema")
@@ -61,7 +62,7 @@ def load_weights(
             report says, or is an error (to test).
 
     Raises:
-        CheckpointError: the file cannot be read, or too little of it fits.
+        CheckpointError: the file cannot be read, its weights are no finite floats, or too little of them fits.
     """
     name = "state dict" if isinstance(source, dict) else str(source)
     tensors = find_weights(source if isinstance(source, dict) else load_checkpoint(source), name)
@@ -69,6 +70,7 @@ def load_weights(
     theirs = clean_names(tensors, own, clear_patterns)
     layout = recognise(theirs, getattr(model, "layouts", ()))
     report = LoadReport(name, layout.name if layout else "")
+    refuse_unusable_weights(theirs, own, layout, name)
     fitting = fit(adapt(theirs, own, layout, report), own, report)
     refuse_poor_fit(model, theirs, report, layout, max_unloaded, new_head)
     model.load_state_dict({name: sharded_like(value, own[name]) for name, value in fitting.items()}, strict=False)
@@ -110,6 +112,13 @@ def clean_names(
 def recognise(tensors: dict[str, Tensor], layouts: tuple[Layout, ...]) -> Layout | None:
     """The first layout whose names these are."""
     return next((layout for layout in layouts if layout.recognises(tensors)), None)
+
+
+def refuse_unusable_weights(theirs: dict, own: dict, layout: Layout | None, source: str) -> None:
+    """Raises CheckpointError if a tensor that may get into the model is not finite, or not of the kind it is for."""
+    wanted = {key: value for key, value in theirs.items() if not (layout and is_one_of(key, layout.drops))}
+    dtypes = {key: own[name].dtype for key in wanted if (name := layout.own_name(key) if layout else key) in own}
+    refuse_unusable(wanted.items(), dtypes.get, source)
 
 
 def adapt(theirs: dict, own: dict, layout: Layout | None, report: LoadReport) -> dict[str, Tensor]:

@@ -2,18 +2,22 @@
 
 import os
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import torch
+from torch import Tensor
 
 from slowfast.utils.files import CheckpointError, aside_path, digest_path, load_file, remove
+from slowfast.utils.finite import named_values
 
 NAME = "checkpoint_epoch_{:05d}.pyth"
 STEP_NAME = "checkpoint_epoch_{:05d}_step_{:06d}.pyth"  # in the midst of that epoch
 BEST_NAME = "best_Valtop1Err_checkpoint.pyth"  # the name test scripts of SVFormer's users ask for
 _RUN_NAME = re.compile(r"checkpoint_epoch_(\d+)(?:_step_(\d+))?\.pyth$")
 RUN_KEYS = {"epoch", "model_state", "optimizer_state"}
+ENTERING = ("model_state", "optimizer_state", "scaler_state", "scaler")
 
 
 def checkpoint_dir(output_dir: str | Path) -> Path:
@@ -65,6 +69,19 @@ def load_outline(path: str | Path) -> dict:
     return sharding().check_shards(path) if path.is_dir() else load_file(path)
 
 
+def values_of(path: str | Path, outline: dict) -> Iterator[tuple[str, Tensor | float]]:
+    """What of a checkpoint enters model, optimizer and scaler, by its place (`named_values`); a folder's part by part.
+
+    `outline`: as `load_outline` gives it, or with this rank's shards of a folder's tensors, which are not looked at.
+    """
+    values = named_values({key: outline[key] for key in ENTERING if key in outline})
+    if not Path(path).is_dir():
+        yield from values
+        return
+    yield from ((name, value) for name, value in values if not isinstance(value, Tensor))
+    yield from sharding().read_parts(Path(path))
+
+
 def run_checkpoints(output_dir: str | Path) -> list[Path]:
     """The run's checkpoints of finished epochs and of steps in between, those furthest in training first."""
     found = {place: path for path in checkpoint_dir(output_dir).glob("*") if (place := place_of(path))}
@@ -84,28 +101,37 @@ def epoch_checkpoints(output_dir: str | Path) -> list[Path]:
     return [path for path in run_checkpoints(output_dir) if not place_of(path)[1]]
 
 
-def last_good_checkpoint(output_dir: str | Path) -> tuple[Path, dict, list[str]] | None:
-    """The newest readable checkpoint of a run, its outline, and what was wrong with newer ones; None if there is none.
+def last_good_checkpoint(
+    output_dir: str | Path, check: Callable[[Path, dict], None] = lambda path, outline: None
+) -> tuple[Path, dict, list[str]] | None:
+    """The newest usable checkpoint of a run, its outline, and what was wrong with newer ones; None if there is none.
+
+    `check(path, outline)` raises CheckpointError where a checkpoint can be read and is of no use.
 
     Raises:
-        CheckpointError: there are checkpoints and none of them can be read.
+        CheckpointError: there are checkpoints and none of them can be used.
     """
     problems = []
     for path in run_checkpoints(output_dir):
         try:
             state = load_outline(path)
+            require_run_keys(path, state)
+            check(path, state)
         except CheckpointError as error:
             problems.append(str(error))
             continue
-        missing = RUN_KEYS - state.keys()
-        if not missing:
-            return path, state, problems
-        problems.append(f"{path} is no checkpoint of a run: it holds no {', '.join(sorted(missing))}.")
+        return path, state, problems
     if problems:
         raise CheckpointError(
-            "No checkpoint of this run can be read: " + " ".join(problems) + " Remove them to start over."
+            "No checkpoint of this run can be used: " + " ".join(problems) + " Remove them to start over."
         )
     return None
+
+
+def require_run_keys(path: Path, state: dict) -> None:
+    missing = RUN_KEYS - state.keys()
+    if missing:
+        raise CheckpointError(f"{path} is no checkpoint of a run: it holds no {', '.join(sorted(missing))}.")
 
 
 def remove_surplus(output_dir: str | Path, keep: int) -> None:

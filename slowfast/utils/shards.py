@@ -5,13 +5,13 @@ torch's default format is not used because its metadata is a pickle, which may h
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.utils._pytree import tree_flatten_with_path, tree_map, tree_map_with_path
@@ -30,6 +30,7 @@ from slowfast.utils.files import (
     write_digest,
     write_problem,
 )
+from slowfast.utils.finite import name_of
 
 REST = "rest.pyth"
 
@@ -110,11 +111,6 @@ def describe_failure(error: CheckpointException, path: Path) -> Exception:
     return CheckpointError(write_problem(path, aside_folder(path), cause) if dist.get_rank() == 0 else str(cause))
 
 
-def name_of(place: tuple) -> str:
-    """What a tensor is called in the files, by its keys in the state: model_state/head.weight."""
-    return "/".join(str(key.idx if hasattr(key, "idx") else key.key) for key in place)
-
-
 def load_shards(folder: Path, empty: Callable[[str, torch.Size, torch.dtype], Tensor] | None = None) -> dict:
     """The state in a folder that `check_shards` has found whole, written by any number of ranks.
 
@@ -152,6 +148,21 @@ def check_shards(folder: Path) -> dict:
         return rest["state"]
     except KeyError as error:
         raise CheckpointError(f"{folder} is damaged or no checkpoint: {REST} has no {error}.") from error
+
+
+def read_parts(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """The name and values of every part of a tensor in a folder, one at a time: all of it would not fit one process.
+
+    Raises:
+        CheckpointError: one cannot be read.
+    """
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118 (it is no dict)
+                    yield name, file.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
 def require(part: Path) -> Path:

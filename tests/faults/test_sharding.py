@@ -1,5 +1,6 @@
 """Sharded models: what they train, and their checkpoints, which are folders that all ranks write."""
 
+import math
 import os
 import shutil
 import signal
@@ -23,10 +24,12 @@ from harness import (
     slow_loading,
     tiny_run,
 )
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from slowfast.models.convert import main as convert
 from slowfast.utils.checkpoint import last_good_checkpoint, load_checkpoint, run_checkpoints, sharding
-from slowfast.utils.files import CheckpointError, digest_path
+from slowfast.utils.files import CheckpointError, digest_path, sha256, write_digest
 
 pytestmark = pytest.mark.skipif(torch.__version__ < (2, 9), reason="sharded checkpoints need torch 2.9")
 SHARDED = ("DIST.STRATEGY", "fsdp")
@@ -178,6 +181,39 @@ def test_a_shard_that_cannot_be_read_any_more_is_said(reference, tmp_path):
     part.write_bytes(part.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"copy cannot be read: "):
         sharding().load_shards(folder)
+
+
+def spoil(folder, name):
+    """Writes NaN into the first part of a tensor, with a new digest."""
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        if name in tensors:
+            tensors[name].fill_(math.nan)
+            save_file(tensors, path, metadata)
+            write_digest(path, sha256(path))
+            return
+    raise KeyError(name)
+
+
+def test_nan_weights_in_a_shard_are_named_and_the_folder_before_is_used(config, reference):
+    cfg = config(*SHARDED, "DIST.CPU_PROCESSES", 2)
+    output = shutil.copytree(reference, cfg.OUTPUT_DIR)
+    newest, before = run_checkpoints(output)[:2]
+    spoil(newest, "optimizer_state/state/0/exp_avg")
+    job = finish(cfg, 2)
+    assert "optimizer_state/state/0/exp_avg (NaN)" in job.said()
+    assert f"Resumed from {before}" in job.said()
+    assert same_state(output, reference)
+
+
+def test_nan_weights_in_a_shard_of_another_run_are_refused(config, reference, tmp_path):
+    folder = shutil.copytree(run_checkpoints(reference)[0], tmp_path / "other")
+    spoil(folder, "model_state/head.weight")
+    with Job(config("TRAIN.CHECKPOINT_FILE_PATH", str(folder))) as job:
+        assert job.wait() == [1]
+    assert f"{folder} is not loaded: 1 of " in job.said()
+    assert "model_state/head.weight (NaN)" in job.said()
 
 
 def test_a_full_disk_is_reported_by_a_sharded_run_too(config, reference, tmp_path):

@@ -51,6 +51,19 @@ def test_with_a_config_shapes_follow_and_upstream_can_be_written(students, cfg, 
     load_weights(build_model(cfg), tmp_path / "back.pyth", new_head=False)
 
 
+@pytest.mark.parametrize("spoil", [lambda value: value * float("inf"), torch.Tensor.bool])
+@pytest.mark.parametrize("config", [True, False])
+def test_weights_that_are_no_finite_floats_are_not_converted(spoil, config, students, cfg, tmp_path, capfd):
+    model, path = students
+    cfg.OUTPUT_DIR = str(tmp_path)
+    state = torch.load(path)["model_state"]
+    torch.save({"model_state": {key: spoil(value) if "head" in key else value for key, value in state.items()}}, path)
+    options = ["--cfg", str(write_config(cfg))] * config
+    assert main([str(path), str(tmp_path / "out.pyth"), *options]) == 1
+    assert "head.weight (" in capfd.readouterr().err
+    assert not (tmp_path / "out.pyth").exists()
+
+
 def test_mistakes_get_one_message(tmp_path, capfd):
     with pytest.raises(SystemExit):
         main(["a.pth", "b.pth", "--to", "upstream"])

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,44 @@ def test_too_little_loaded_is_an_error_with_the_names(model, tiny_cfg):
 def test_weights_for_another_length_say_which_keys_to_check(model, tiny_cfg):
     with pytest.raises(CheckpointError, match=r"DATA\.NUM_FRAMES"):
         load_weights(build_model(tiny_cfg("DATA.NUM_FRAMES", 5)), model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda value: value * float("nan"), "NaN"),
+        (lambda value: value / 0, "NaN|infinite"),
+        (lambda value: value.bool(), "bool"),
+        (lambda value: value.long(), "int64"),
+        (lambda value: value.to(torch.complex64), "complex64"),
+    ],
+)
+@pytest.mark.parametrize("name", ["head.weight", "lpDWConv.weight", "lpBN.running_var"])
+def test_weights_that_are_no_finite_floats_are_refused_by_name(harm, said, name, model, tiny_cfg, tmp_path):
+    state = model.state_dict()
+    name = next(key for key in state if key.startswith(name))
+    torch.save({"model_state": state | {name: harm(state[name])}}, tmp_path / "w.pyth")
+    other = build_model(tiny_cfg())
+    before = {key: value.clone() for key, value in other.state_dict().items()}
+    with pytest.raises(CheckpointError, match=rf"w\.pyth is not loaded.* {re.escape(name)} \(({said})\)"):
+        load_weights(other, tmp_path / "w.pyth", max_unloaded=1.0)
+    torch.testing.assert_close(other.state_dict(), before)
+
+
+def test_what_a_conversion_would_hide_is_refused_too():
+    """A 2-D convolution of whole numbers is divided by the frames, which makes floats of it."""
+    model = Classifier()
+    state = export_weights(model)
+    name = "s1.pathway0_stem.conv.weight"
+    model.conv1 = torch.nn.Conv3d(3, 4, (3, 7, 7), bias=False)
+    with pytest.raises(CheckpointError, match=rf"{re.escape(name)} \(int64\)"):
+        load_weights(model, state | {name: state[name].squeeze(2).long()})
+    load_weights(model, state | {name: state[name].squeeze(2)})
+
+
+def test_weights_in_another_precision_load_and_counters_may_count(model, tiny_cfg):
+    state = {key: value.bfloat16() if value.is_floating_point() else value for key, value in model.state_dict().items()}
+    assert not load_weights(build_model(tiny_cfg()), state).missing
 
 
 def test_parts_of_names_can_be_cleared(model, tiny_cfg):

@@ -49,6 +49,20 @@ def test_a_damaged_newest_gives_way_to_the_one_before(tmp_path, damage):
     assert str(newest) in problems[0]
 
 
+def test_a_checkpoint_of_no_use_gives_way_like_a_damaged_one(tmp_path):
+    def check(path, outline):
+        if outline["epoch"] > 1:
+            raise CheckpointError(f"{path.name} is of no use.")
+
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    path, _, problems = last_good_checkpoint(tmp_path, check)
+    assert (path.name, problems) == (NAME.format(1), [f"{NAME.format(2)} is of no use."])
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"can be used: checkpoint_epoch_00002\.pyth is of no use\. Remove them"):
+        last_good_checkpoint(tmp_path, check)
+
+
 def test_a_flipped_bit_is_noticed_though_the_file_still_reads(tmp_path):
     save(tmp_path, 1)
     newest = save(tmp_path, 2, weights=torch.zeros(100_000))
