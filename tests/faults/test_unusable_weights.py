@@ -37,7 +37,7 @@ HARMS = {
 
 
 @pytest.mark.parametrize("what", HARMS)
-def test_a_checkpoint_with_it_is_refused_by_name(config, references, tmp_path, what):
+def test_a_checkpoint_is_refused_by_name_that_holds(config, references, tmp_path, what):
     path = Path(shutil.copy(run_checkpoints(references[1])[0], tmp_path))
     ledger = Trainer(config(), torch.device("cpu"), "").ledger
     ledger.refuse_unusable(path, load_outline(path))
@@ -48,7 +48,7 @@ def test_a_checkpoint_with_it_is_refused_by_name(config, references, tmp_path, w
 
 
 @pytest.mark.parametrize("what", ["NaN weights", "NaN moments"])
-def test_a_run_continues_from_the_checkpoint_before_one_with(config, references, what):
+def test_a_run_continues_from_the_checkpoint_before_one_that_holds(config, references, what):
     cfg = config()
     output = Path(shutil.copytree(references[1], cfg.OUTPUT_DIR))
     *place, value, said = HARMS[what]
