@@ -185,4 +185,4 @@ add_preset(
 
 # Upstream's light models, which drop tokens as they go.
 for light in ("Uniformer_light", "Uniformer_light_fp32", "Uniformer_light_ls_fp32"):
-    add_unsupported(light, "MODEL.MODEL_NAME Uniformer")
+    add_unsupported(light, "light variant of UniFormer")
