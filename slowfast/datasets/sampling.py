@@ -6,6 +6,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 SWEEP = (1, 3, 5, 7, 10)  # numbers of test clips that TEST.NUM_ENSEMBLE_VIEWS -1 compares
 
@@ -53,8 +54,9 @@ def dense_indices(start: float, length: float, num_frames: int, video_length: in
 
     Their distance is (length - 1) / (num_frames - 1), as upstream's, not quite the sampling rate.
     """
-    positions = np.linspace(start, start + length - 1, num_frames)
-    return np.clip(positions, 0, video_length - 1).astype(np.int64)
+    # By torch in float32, as upstream: where a position is nearly whole its last bit decides, and numpy's is another.
+    positions = torch.linspace(start, start + length - 1, num_frames)
+    return positions.clamp_(0, video_length - 1).long().numpy()
 
 
 def segment_indices_random(video_length: int, num_frames: int, rng: np.random.Generator) -> np.ndarray:

@@ -17,6 +17,19 @@ def test_dense_frames_lie_evenly_from_first_to_last_and_are_truncated():
     assert sampling.dense_indices(0.9, 64, 16, 300).tolist()[:4] == [0, 5, 9, 13]
 
 
+@pytest.mark.parametrize(
+    ("start", "video_length", "expected"),
+    [
+        (0.4, 65, [0, 4, 8, 12, 17, 21, 25, 29, 34, 38, 42, 46, 50, 55, 59, 63]),  # 13 in float64: 0.4 + 3 * 4.2 = 13.0
+        (0.8, 65, [0, 5, 9, 13, 17, 21, 25, 30, 34, 38, 42, 47, 51, 55, 59, 63]),  # 26
+        (9.6, 76, [9, 13, 18, 22, 26, 30, 34, 39, 43, 47, 51, 55, 60, 64, 68, 72]),  # 38 and 59
+    ],
+)
+def test_positions_that_are_nearly_whole_are_truncated_as_those_of_float32(start, video_length, expected):
+    # Clips of 16x4 at 5 views.
+    assert sampling.dense_indices(start, 64, 16, video_length).tolist() == expected
+
+
 def test_a_short_video_repeats_its_last_frame():
     assert sampling.dense_indices(0.0, 16, 4, 9).tolist() == [0, 5, 8, 8]
     assert sampling.dense_indices(0.0, 16, 4, 1).tolist() == [0, 0, 0, 0]
