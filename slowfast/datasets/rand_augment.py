@@ -42,16 +42,16 @@ GEOMETRIC = {
     "Rotate": rotation,
     "ShearX": lambda share, width, height: (1, share, 0, 0, 1, 0),
     "ShearY": lambda share, width, height: (1, 0, 0, share, 1, 0),
-    "TranslateX": lambda share, width, height: (1, 0, share * min(width, height), 0, 1, 0),
-    "TranslateY": lambda share, width, height: (1, 0, 0, 0, 1, share * min(width, height)),
+    "TranslateX": lambda share, width, height: (1, 0, share * width, 0, 1, 0),
+    "TranslateY": lambda share, width, height: (1, 0, 0, 0, 1, share * height),
 }
 
 
 class Operation(NamedTuple):
     """One operation with its value, if it has one, in its own unit: degrees, share, factor, bits, level.
 
-    Shears are shares of the other side, shifts of the frame's short side. `cubic` is the interpolation of the geometric
-    ones, else linear.
+    Shears are shares of the other side, shifts of the frame's own: TranslateX of its width, TranslateY of its height.
+    `cubic` is the interpolation of the geometric ones, else linear.
     """
 
     name: str

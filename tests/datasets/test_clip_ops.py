@@ -62,8 +62,8 @@ def test_operations_have_pils_numbers(frames, name, value):
     [
         ("ShearX", 0.21, (1, 0.21, 0, 0, 1, 0)),
         ("ShearY", -0.3, (1, 0, 0, -0.3, 1, 0)),
-        ("TranslateX", -0.1234, (1, 0, -0.1234 * min(WIDTH, HEIGHT), 0, 1, 0)),
-        ("TranslateY", 0.45, (1, 0, 0, 0, 1, 0.45 * min(WIDTH, HEIGHT))),
+        ("TranslateX", -0.1234, (1, 0, -0.1234 * WIDTH, 0, 1, 0)),
+        ("TranslateY", 0.45, (1, 0, 0, 0, 1, 0.45 * HEIGHT)),
         ("TranslateX", 0.0, (1, 0, 0, 0, 1, 0)),
     ],
 )

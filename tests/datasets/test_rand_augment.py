@@ -86,6 +86,16 @@ def test_values_at_a_fixed_level_follow_the_rules(rng, name, at_five, increasing
             assert 140 < sum(value == drawn[0] for value in drawn) < 260  # either sign half of the time
 
 
+@pytest.mark.parametrize(("height", "width"), [(240, 320), (320, 240), (90, 90)])
+def test_shifts_are_shares_of_the_frames_own_width_and_height(rng, height, width):
+    frames = np.zeros((1, height, width, 3), np.uint8)
+    augment = RandAugment.from_string("rand-m7", cubic=True)
+    for name, shift, size in (("TranslateX", 2, width), ("TranslateY", 5, height)):
+        matrix = augment.with_value(name, rng).matrix(frames)  # output (x, y) shows (a x + b y + c, d x + e y + f)
+        assert abs(matrix[shift]) == pytest.approx(0.45 * 0.7 * size)  # 100.8 of 320 pixels, 75.6 of 240
+        assert matrix[:shift] + matrix[shift + 1 :] == ((1, 0, 0, 1, 0) if shift == 2 else (1, 0, 0, 0, 1))
+
+
 def test_only_the_increasing_rules_do_more_at_a_higher_level(rng):
     for name, plain, increasing in (("Posterize", (0, 3), (4, 1)), ("Solarize", (51, 204), (205, 52))):
         for text, expected in (("rand-m{}", plain), ("rand-m{}-inc1", increasing)):
