@@ -210,7 +210,10 @@ add_section(
             "pixel",
             "What erased boxes get: noise (pixel), one random colour (rand), the mean colour (const).",
         ),
-        "RE_COUNT": (1, "Most boxes erased in a clip."),
+        "RE_COUNT": (
+            1,
+            "Most boxes erased in a clip; above 1 its first NUM_FRAMES // RE_COUNT frames are left alone, as upstream.",
+        ),
     },
 )
 

@@ -16,8 +16,10 @@ ASPECT = (0.3, 1 / 0.3)
 
 class RandomErasing:
     """With probability `prob`, 1 to `max_count` boxes of a clip get noise N(0, 1) in every pixel (`pixel`), one such
-    colour (`rand`) or 0 (`const`).
+    color (`rand`) or 0 (`const`).
 
+    Where there may be several, the first T // max_count frames are left as they are: upstream gives that number
+    also as the number of splits, of which it leaves the first.
     The numbers are those of normalised clips, here put back to pixels: 255 (mean + std z), cut at black and white.
     """
 
@@ -30,6 +32,8 @@ class RandomErasing:
         """Erases in a uint8 clip [C, T, H, W], in place."""
         if rng.random() >= self.prob:
             return
+        if self.max_count > 1:
+            clip = clip[:, clip.shape[1] // self.max_count :]
         count = rng.integers(1, self.max_count, endpoint=True)
         for _ in range(count):
             box = erased_box(*clip.shape[2:], count, rng)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from slowfast.datasets import erasing as erasing_module
 from slowfast.datasets.erasing import RandomErasing, erased_box
 
 MEAN, STD = [0.45, 0.4, 0.5], [0.225, 0.2, 0.25]
@@ -86,6 +87,25 @@ def test_several_boxes_share_the_area_and_their_number_is_uniform(rng):
     assert np.abs(shares.reshape(3, -1).mean(1) - 0.177).max() < 0.01
     lefts = [erased(rng, max_count=3, mode="const")[1] for _ in range(300)]
     assert np.mean([where.float().mean() for where in lefts]) < 0.2
+
+
+@pytest.mark.parametrize("max_count", [1, 4])
+def test_every_number_of_boxes_up_to_the_most_is_as_likely(rng, monkeypatch, max_count):
+    drawn = []  # how many boxes share the area, noted for each box
+    monkeypatch.setattr(erasing_module, "erased_box", lambda height, width, count, rng: drawn.append(count))
+    erase, clip = erasing(max_count=max_count), torch.zeros(3, 4, 2, 2, dtype=torch.uint8)
+    for _ in range(2000):
+        erase(clip, rng)
+    clips = np.array([drawn.count(count) / count for count in range(1, max_count + 1)])
+    assert clips.sum() == 2000
+    assert np.abs(clips / 2000 - 1 / max_count).max() < 4 * np.sqrt(0.25 * 0.75 / 2000)
+
+
+@pytest.mark.parametrize(("max_count", "first"), [(1, 0), (2, 5), (3, 3), (4, 2), (11, 0)])
+def test_where_several_boxes_may_come_the_first_frames_are_left_alone(rng, max_count, first):
+    clip = torch.full((3, 10, 40, 50), 7, dtype=torch.uint8)
+    erasing(mode="const", max_count=max_count)(clip, rng)
+    assert (clip != 7).flatten(2).any(2).any(0).tolist() == [False] * first + [True] * (10 - first)
 
 
 def part(rng, count):
