@@ -174,7 +174,12 @@ add_section(
             "somesomev1_rgb_{}_split.txt",
             "Name of a frame-folder list; {} is the split.",
         ),
-        "VAL_VIEW": ("center", "Validation view: center (middle clip, centre crop) or random (as upstream)."),
+        "VAL_VIEW": (
+            "center",
+            "Validation view: center (middle clip, center crop), or random as upstream: a random crop of a random "
+            "clip, mirrored or not; for sth and kinetics_sparse of the first test clip (of 10 with NUM_ENSEMBLE_VIEWS "
+            "-1); for hmdb the first test view (left or top, TEST_CROP_SIZE), nothing random.",
+        ),
         "EVENT_SPLIT_BY": ("number", "Event frames: each of as many events (number) or of as much time (time)."),
         "MAX_BAD_VIDEOS": (0.01, "Share of the training videos that may turn out unreadable in an epoch."),
         "CHECK_VIDEOS": (

@@ -51,19 +51,17 @@ class VideoDataset(torch.utils.data.Dataset):
     random comes from (RNG_SEED, epoch, row): the same samples anywhere.
     """
 
+    # What of a sample DATA.VAL_VIEW random draws, as upstream does; the rest is that of the first test view.
+    drawn_in_val: tuple[str, ...] = ("clip", "crop")
+
     def __init__(self, cfg, split: str):
         if split not in ("train", "val", "test"):
             raise ValueError(f"There is no split {split!r}: train, val or test.")
         self.split, self.seed = split, cfg.RNG_SEED
-        self.is_random = split == "train" or (split == "val" and cfg.DATA.VAL_VIEW == "random")
-        self.clips = clips_of_views(cfg.TEST.NUM_ENSEMBLE_VIEWS if split == "test" else 1)
-        self.crops = CROPS[cfg.TEST.NUM_SPATIAL_CROPS if split == "test" else 1]
-        self.num_views = len(self.clips) * len(self.crops)
+        self.choose_views(cfg)
         self.copies = cfg.AUG.NUM_SAMPLE if split == "train" else 1
-        self.crop_size = cfg.DATA.TEST_CROP_SIZE if split == "test" else cfg.DATA.TRAIN_CROP_SIZE
         self.num_channels = cfg.DATA.INPUT_CHANNEL_NUM[0]
         self.num_frames, self.sampling_rate = cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE
-        self.offset_sampling = cfg.DATA.USE_OFFSET_SAMPLING
         self.reverse_channels = cfg.DATA.REVERSE_INPUT_CHANNEL
         class_names = load_class_names("", cfg.MODEL.NUM_CLASSES, data_dir=cfg.DATA.PATH_TO_DATA_DIR)
         self.random_view = build_random_view(cfg, augmented=split == "train", kept_labels=handed_labels(class_names))
@@ -72,6 +70,19 @@ class VideoDataset(torch.utils.data.Dataset):
         self.num_videos = len(self.entries)
         self.crashed: dict[int, str] = {}  # row -> how it ended the process that decoded it
         self.reading = torch.tensor([-1])  # the row being decoded; a loader process shares its own with its parent
+
+    def choose_views(self, cfg) -> None:
+        """Which clips and crops of a video become samples, at which size, and what of them is drawn at random."""
+        split, is_center = self.split, self.split == "val" and cfg.DATA.VAL_VIEW == "center"
+        self.drawn = {"train": ("clip", "crop"), "val": () if is_center else self.drawn_in_val, "test": ()}[split]
+        self.clips, self.crops = clips_of_views(cfg.TEST.NUM_ENSEMBLE_VIEWS), CROPS[cfg.TEST.NUM_SPATIAL_CROPS]
+        if is_center:
+            self.clips, self.crops = [Clip(0, 1)], CROPS[1]
+        elif split != "test":  # of a sweep (NUM_ENSEMBLE_VIEWS -1) the first clip of its largest number
+            self.clips, self.crops = [Clip(0, self.clips[-1].count)], (0,)
+        self.num_views = len(self.clips) * len(self.crops)
+        self.crop_size = cfg.DATA.TRAIN_CROP_SIZE if is_center or "crop" in self.drawn else cfg.DATA.TEST_CROP_SIZE
+        self.offset_sampling = is_center or cfg.DATA.USE_OFFSET_SAMPLING  # a single clip by offset is the middle one
 
     def find_list(self, cfg) -> Path:
         """The split's list file."""
@@ -129,7 +140,7 @@ class VideoDataset(torch.utils.data.Dataset):
         rng = np.random.default_rng((self.seed, epoch, video))
         if self.split == "train":
             return self.training_copies(video, rng)
-        if self.is_random:
+        if "crop" in self.drawn:
             return self.random_validation_view(video, rng)
         return self.fixed_views(video)
 
@@ -142,7 +153,7 @@ class VideoDataset(torch.utils.data.Dataset):
 
     def random_validation_view(self, video: int, rng: np.random.Generator) -> list[Sample]:
         try:
-            frames = self.read(video, self.clips[0], rng)
+            frames = self.read(video, self.clips[0], rng if "clip" in self.drawn else None)
         except VideoError as error:
             return [self.unreadable(video, 0, error)]
         label = self.entries[video].label
@@ -204,11 +215,9 @@ class VideoDataset(torch.utils.data.Dataset):
             return self.read_clip(entry, clip, rng)
 
     def dense_start(self, video_length: int, length: float, clip: Clip, rng: np.random.Generator | None) -> float:
-        """Where a dense clip starts: anywhere (`rng`), in the middle (val), or as a test video's clip."""
+        """Where a dense clip starts: anywhere (`rng`), or as clip `clip` of the video."""
         if rng is not None:
             return random_start(video_length, length, rng)
-        if self.split == "val":
-            return view_start(video_length, length, 0, 1, offset=True)
         return view_start(video_length, length, *clip, offset=self.offset_sampling)
 
     def readable_clip(self, video: int, rng: np.random.Generator, unread: list[Unread]) -> tuple[int, np.ndarray]:

@@ -75,6 +75,7 @@ class SomethingSomething(FrameFolders):
     """One frame of each of NUM_FRAMES equal segments (TSN), random in training; test views lie between."""
 
     split_names = ("train", "validation", "validation")
+    drawn_in_val = ("crop",)
 
     def indices(self, length: int, clip: Clip, rng: np.random.Generator | None) -> np.ndarray:
         if rng is not None:
@@ -85,6 +86,8 @@ class SomethingSomething(FrameFolders):
 @DATASET_REGISTRY.register(name="hmdb")
 class HMDBFrames(FrameFolders):
     """Dense clips, as of video files, counted in frames."""
+
+    drawn_in_val = ()
 
     def indices(self, length: int, clip: Clip, rng: np.random.Generator | None) -> np.ndarray:
         span = clip_length(self.num_frames, self.sampling_rate)

@@ -12,6 +12,8 @@ from slowfast.datasets.video_index import VideoInfo
 class KineticsSparse(Kinetics):
     """Kinetics' lists; random frames of the segments in training, test views lie between."""
 
+    drawn_in_val = ("crop",)
+
     def indices(self, info: VideoInfo, clip: Clip, rng: np.random.Generator | None) -> np.ndarray:
         if rng is not None:
             return segment_indices_random(info.num_frames, self.num_frames, rng)

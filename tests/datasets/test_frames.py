@@ -68,6 +68,43 @@ def test_dense_clips_of_frames_follow_the_rule_of_videos(frame_cfg):
     assert len(starts) > 5
 
 
+def column_images(folder, width):
+    """Images whose green is the column, beside the frame's number in red."""
+    for i, path in enumerate(sorted(folder.iterdir())):
+        image = np.full((32, width, 3), (i, 0, 200), np.uint8)
+        image[..., 1] = np.arange(width)
+        Image.fromarray(image).save(path)
+
+
+@pytest.mark.parametrize(("views", "numbers"), [(1, [5, 15, 25, 35]), (2, [3, 13, 23, 33]), (-1, [0, 10, 20, 30])])
+def test_random_validation_of_segments_crops_the_first_test_clip_at_random(frame_cfg, folders, views, numbers):
+    column_images(folders / "folder 0", 60)
+    jitter = ("DATA.TRAIN_JITTER_SCALES", [32, 32], "DATA.TEST_CROP_SIZE", 48)
+    cfg = frame_cfg("sth", "DATA.VAL_VIEW", "random", "TEST.NUM_ENSEMBLE_VIEWS", views, *jitter)
+    dataset = build_dataset(cfg, "val")
+    samples = [dataset[(epoch, 0)] for epoch in range(40)]
+    assert {len(sample) for sample in samples} == {1}
+    assert all(frame_numbers(sample[0]) == numbers for sample in samples)
+    edges = [(clip[1, 0, 0, 0].item(), clip[1, 0, 0, -1].item()) for clip in (sample[0].clip for sample in samples)]
+    assert {abs(left - right) for left, right in edges} == {31}  # TRAIN_CROP_SIZE of the 60 columns
+    assert 10 < sum(left > right for left, right in edges) < 30  # mirrored
+    assert len({min(edge) for edge in edges}) > 10
+
+
+@pytest.mark.parametrize(("views", "offset"), [(2, False), (2, True), (1, True), (-1, False)])
+def test_random_validation_of_dense_folders_is_the_first_test_view(frame_cfg, folders, views, offset):
+    column_images(folders / "folder 0", 60)
+    options = ("TEST.NUM_ENSEMBLE_VIEWS", views, "DATA.USE_OFFSET_SAMPLING", offset, "DATA.TEST_CROP_SIZE", 24)
+    cfg = frame_cfg("hmdb", "DATA.VAL_VIEW", "random", *options)
+    val, test = build_dataset(cfg, "val"), build_dataset(cfg, "test")
+    assert len(val[0]) == 1
+    (sample,) = val[(5, 0)]
+    assert frame_numbers(sample) == ([14, 17, 21, 25] if views == 1 else [0, 3, 7, 11])
+    assert sample.clip.shape == (3, 4, 24, 24)
+    assert sample.clip[1, 0, 0, 0] == 0  # the left end
+    assert torch.equal(sample.clip, test[0][0].clip)
+
+
 def test_short_folders_repeat_their_last_frame(frame_cfg):
     assert frame_numbers(build_dataset(frame_cfg("hmdb"), "test")[1][0]) == [0, 3, 7, 8]
 

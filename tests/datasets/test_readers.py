@@ -111,6 +111,22 @@ def test_sparse_clips_of_videos_take_one_frame_of_each_segment(sources, data_cfg
         assert np.array_equal(views[view].clip, expected)
 
 
+def test_random_validation_of_sparse_clips_crops_the_first_test_clip_at_random(sources, data_cfg):
+    (sources / "val.csv").write_text(f"{sources / 'array.npy'} 1\n")
+    cfg = data_cfg("TRAIN.DATASET", "kinetics_sparse", "DATA.VAL_VIEW", "random", "DATA.TRAIN_JITTER_SCALES", [48, 48])
+    dataset = build_dataset(cfg, "val")
+    clips = [dataset[(epoch, 0)][0].clip.numpy() for epoch in range(20)]
+    # The first of two clips, as above; the crops are cut out of it without resizing.
+    shown = FRAMES[[1, 6, 11, 15]].transpose(3, 0, 1, 2)
+    windows = np.lib.stride_tricks.sliding_window_view(shown, clips[0].shape)[0, 0]  # [rows, columns, C, T, H, W]
+    straight, mirrored = (
+        [np.argwhere((windows == clip[..., ::step]).all((2, 3, 4, 5))).tolist() for clip in clips] for step in (1, -1)
+    )
+    assert all(len(one) + len(other) == 1 for one, other in zip(straight, mirrored, strict=True))
+    assert 4 < sum(map(len, mirrored)) < 16
+    assert len({tuple(place) for places in straight + mirrored for place in places}) > 10
+
+
 def test_shrinking_reaches_the_data_set(sources, data_cfg):
     (sources / "val.csv").write_text(f"{sources / 'video.mp4'} 0\n")
     dataset = build_dataset(data_cfg("DATA.DECODING_SHORT_SIZE", 32), "val")
