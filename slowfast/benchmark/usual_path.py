@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slowfast.datasets.sampling import clip_length, random_start, view_start
-from slowfast.datasets.transform import resized_box
+from slowfast.datasets.base import CROPS
+from slowfast.datasets.sampling import clip_length, dense_indices, random_start, view_start
+from slowfast.datasets.transform import resized_box, short_side_size, uniform_box
 from slowfast.datasets.video_index import OPEN_OPTIONS
 
 SEEK_MARGIN = 1024  # time units before a clip's first frame, whatever their length
@@ -59,12 +60,10 @@ class UsualPath:
         self.scales, self.train_size = cfg.DATA.TRAIN_JITTER_SCALES, cfg.DATA.TRAIN_CROP_SIZE
         self.test_size = cfg.DATA.TEST_CROP_SIZE
         self.augments, self.copies = cfg.AUG.ENABLE, cfg.AUG.NUM_SAMPLE
-        self.num_clips, self.num_crops = cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.NUM_SPATIAL_CROPS
+        self.num_clips, self.crops = cfg.TEST.NUM_ENSEMBLE_VIEWS, CROPS[cfg.TEST.NUM_SPATIAL_CROPS]
 
     def indices(self, start: float) -> np.ndarray:
-        return np.clip(np.linspace(start, start + self.length - 1, self.num_frames), 0, self.video_length - 1).astype(
-            int
-        )
+        return dense_indices(start, self.length, self.num_frames, self.video_length)
 
     def frames(self, path: str, rng: np.random.Generator) -> np.ndarray:
         return self.decode(path, self.indices(random_start(self.video_length, self.length, rng)))
@@ -101,9 +100,7 @@ class UsualPath:
         return (clip.flip(-1) if rng.random() < 0.5 else clip).contiguous()
 
     def resized(self, clip: Tensor, short_side: int) -> Tensor:
-        height, width = clip.shape[2:]
-        scale = short_side / min(height, width)
-        size = (max(short_side, int(height * scale)), max(short_side, int(width * scale)))
+        size = short_side_size(*clip.shape[2:], short_side)
         return F.interpolate(clip, size, mode="bilinear", align_corners=False)
 
     def test_frames(self, path: str) -> list[np.ndarray]:
@@ -111,7 +108,7 @@ class UsualPath:
         starts = [
             view_start(self.video_length, self.length, clip, self.num_clips, offset=False)
             for clip in range(self.num_clips)
-            for _ in range(self.num_crops)
+            for _ in self.crops
         ]
         return [self.decode(path, self.indices(start)) for start in starts]
 
@@ -119,6 +116,6 @@ class UsualPath:
         views = []
         for view, frames in enumerate(self.test_frames(path)):
             clip = self.resized(self.normalised(torch.from_numpy(frames)), self.test_size)
-            top, left = ((side - self.test_size) * (view % self.num_crops) // 2 for side in clip.shape[2:])
-            views.append(clip[:, :, top : top + self.test_size, left : left + self.test_size].contiguous())
+            box = uniform_box(*clip.shape[2:], self.crops[view % len(self.crops)])
+            views.append(clip[:, :, box.top : box.top + box.height, box.left : box.left + box.width].contiguous())
         return views

@@ -136,6 +136,7 @@ add_section(
         "TRAIN_JITTER_FPS": (0.0, "TARGET_FPS is raised by up to this in training.", "1/s"),
         "TRAIN_CROP_SIZE": (224, "Side of the square crop in training and validation.", "pixels"),
         "TEST_CROP_SIZE": (256, "Side of the square crop in testing.", "pixels"),
+        "RESIZE_ANTIALIAS": (False, "Resize clips with antialiasing: better pictures, other numbers than upstream's."),
         "RANDOM_FLIP": (
             True,
             "Mirror half of the training clips, but none of a class that classes.json beside the lists names with the "

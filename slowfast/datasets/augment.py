@@ -70,6 +70,7 @@ class RandomView:
         draw_box: DrawBox,
         *,
         flip: bool,
+        antialias: bool,
         kept_labels: frozenset[int] = frozenset(),
         motion_shift: bool = False,
         reverse_channels: bool = False,
@@ -79,6 +80,7 @@ class RandomView:
     ):
         """`flip` mirrors half of the clips but those of `kept_labels`; `motion_shift` moves the box over the clip."""
         self.size, self.draw_box, self.motion_shift = size, draw_box, motion_shift
+        self.antialias = antialias
         self.flip, self.kept_labels, self.reverse_channels = flip, kept_labels, reverse_channels
         self.operations, self.lighting, self.erasing = operations, lighting, erasing
 
@@ -100,12 +102,13 @@ class RandomView:
         num_frames, height, width, _channels = frames.shape
         box = self.draw_box(height, width, rng=rng)
         if not self.motion_shift:
-            return resize(apply_and_cut(operations, frames, box), self.size, self.size)
+            return self.resize(apply_and_cut(operations, frames, box))
         boxes = moving_boxes(box, self.draw_box(height, width, rng=rng), num_frames)
         changed = apply_and_cut(operations, frames, whole(frames))
-        return np.concatenate(
-            [resize(cut(changed[i : i + 1], box), self.size, self.size) for i, box in enumerate(boxes)]
-        )
+        return np.concatenate([self.resize(cut(changed[i : i + 1], box)) for i, box in enumerate(boxes)])
+
+    def resize(self, frames: np.ndarray) -> np.ndarray:
+        return resize(frames, self.size, self.size, antialias=self.antialias)
 
 
 def build_random_view(cfg, *, augmented: bool, kept_labels: frozenset[int]) -> RandomView:
@@ -137,6 +140,7 @@ def build_random_view(cfg, *, augmented: bool, kept_labels: frozenset[int]) -> R
         cfg.DATA.TRAIN_CROP_SIZE,
         build_draw_box(cfg, augmented=augmented),
         flip=cfg.DATA.RANDOM_FLIP,
+        antialias=cfg.DATA.RESIZE_ANTIALIAS,
         kept_labels=kept_labels,
         motion_shift=enabled and cfg.DATA.TRAIN_JITTER_MOTION_SHIFT,
         reverse_channels=cfg.DATA.REVERSE_INPUT_CHANNEL,

@@ -62,6 +62,7 @@ class VideoDataset(torch.utils.data.Dataset):
         self.copies = cfg.AUG.NUM_SAMPLE if split == "train" else 1
         self.num_channels = cfg.DATA.INPUT_CHANNEL_NUM[0]
         self.num_frames, self.sampling_rate = cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE
+        self.antialias = cfg.DATA.RESIZE_ANTIALIAS
         self.reverse_channels = cfg.DATA.REVERSE_INPUT_CHANNEL
         class_names = load_class_names("", cfg.MODEL.NUM_CLASSES, data_dir=cfg.DATA.PATH_TO_DATA_DIR)
         self.random_view = build_random_view(cfg, augmented=split == "train", kept_labels=handed_labels(class_names))
@@ -180,7 +181,7 @@ class VideoDataset(torch.utils.data.Dataset):
 
     def crop_views(self, video: int, view: int, frames: np.ndarray, positions: np.ndarray) -> list[Sample]:
         """Samples of clips, `positions` [clips, T] of frames [F, H, W, C], in all crops, numbered from `view`."""
-        frames = resize_short_side(frames, self.crop_size)
+        frames = resize_short_side(frames, self.crop_size, antialias=self.antialias)
         if self.reverse_channels:
             frames = frames[..., ::-1]
         boxes = [uniform_box(*frames.shape[1:3], crop) for crop in self.crops]

@@ -15,6 +15,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from slowfast.datasets.transform import short_side_size
 from slowfast.datasets.video_index import DAMAGE, Index, VideoError, VideoInfo, index_of, open_video, wording
 
 PYAV = int(av.__version__.split(".")[0])
@@ -173,8 +174,7 @@ def to_rgb(frame: av.VideoFrame, reformatter: VideoReformatter, short_side: int 
 
 def shrunk(height: int, width: int, short_side: int) -> tuple[int, int]:
     """The size of a frame whose short side is at most `short_side` pixels (0: as it is), its shape kept."""
-    scale = short_side / min(height, width) if short_side else 1.0
-    return (height, width) if scale >= 1 else (round(height * scale), round(width * scale))
+    return short_side_size(height, width, min(short_side, height, width)) if short_side else (height, width)
 
 
 def quarter_turns(frame: av.VideoFrame) -> int:

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from slowfast.datasets import decoder
 from slowfast.datasets.decode_cache import DecodeCache
 from slowfast.datasets.images import read_image
+from slowfast.datasets.transform import resize
 from slowfast.datasets.video_index import VideoError, VideoInfo
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
@@ -60,8 +59,7 @@ class TorchCodec:
             frames = self.open(path).get_frames_at(np.asarray(indices).tolist()).data
         except (ValueError, RuntimeError, IndexError) as error:
             raise VideoError(path, f"damaged ({first_line(error)})") from error
-        size = decoder.shrunk(*frames.shape[1:3], self.short_side)
-        return resized(frames.numpy(), size)
+        return shrink(frames.numpy(), self.short_side)
 
 
 class ImageFolder:
@@ -87,8 +85,7 @@ class ImageFolder:
         images = [read_image(path, names[index], index) for index in np.asarray(indices).tolist()]
         if len({image.shape for image in images}) > 1:
             raise VideoError(path, "its images have different sizes")
-        frames = np.stack(images)
-        return resized(frames, decoder.shrunk(*frames.shape[1:3], self.short_side))
+        return shrink(np.stack(images), self.short_side)
 
 
 class ArrayFile:
@@ -119,8 +116,7 @@ class ArrayFile:
     def read(self, path: str, indices: np.ndarray) -> np.ndarray:
         frames = self.open(path)
         check_indices(path, indices, len(frames))
-        frames = np.array(frames[np.asarray(indices)])
-        return resized(frames, decoder.shrunk(*frames.shape[1:3], self.short_side))
+        return shrink(np.array(frames[np.asarray(indices)]), self.short_side)
 
 
 BACKENDS: dict[str, Callable] = {"pyav": PyAV, "decord": PyAV, "torchcodec": TorchCodec}
@@ -164,7 +160,9 @@ def build_reader(cfg) -> Reader:
     backend, short_side = cfg.DATA.DECODING_BACKEND, cfg.DATA.DECODING_SHORT_SIZE
     cache = None
     if cfg.DATA.DECODE_CACHE:
-        settings = f"{BACKENDS[backend].__name__} {short_side}"
+        # Frames shrunk by an earlier version, which rounded their long side, are not taken for these.
+        shrinking = f"{short_side}, long side rounded down" if short_side else "0"
+        settings = f"{BACKENDS[backend].__name__} {shrinking}"
         cache = DecodeCache(Path(cfg.DATA.DECODE_CACHE), cfg.DATA.DECODE_CACHE_GB * 1e9, settings)
     threads = 0 if cfg.DATA_LOADER.ENABLE_MULTI_THREAD_DECODE else 1
     return Reader(backend, short_side=short_side, threads=threads, cache=cache)
@@ -175,12 +173,9 @@ def check_indices(path: str, indices: np.ndarray, num_frames: int) -> None:
         raise VideoError(path, f"frames {list(indices)} asked for, it has {num_frames}")
 
 
-def resized(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 [T, H, W, 3] -> uint8 [T, *size, 3], bilinear and antialiased."""
-    if frames.shape[1:3] == size:
-        return frames
-    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)  # channels last in memory
-    return F.interpolate(pixels, size, mode="bilinear", antialias=True).permute(0, 2, 3, 1).contiguous().numpy()
+def shrink(frames: np.ndarray, short_side: int) -> np.ndarray:
+    """Frames [T, H, W, 3] as a smaller file would hold them: always antialiased, whatever DATA.RESIZE_ANTIALIAS."""
+    return resize(frames, *decoder.shrunk(*frames.shape[1:3], short_side), antialias=True)
 
 
 def first_line(error: Exception) -> str:

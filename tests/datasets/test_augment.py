@@ -80,15 +80,16 @@ def test_channels_are_reversed_after_the_colours_and_before_the_erasing(frames):
     assert {tuple(pixel) for pixel in clip.flatten(1).T.tolist()} == {(9, 9, 9), (0, 128, 255)}
 
 
-def test_a_crop_that_moves_starts_and_ends_at_two_draws(frames):
+@pytest.mark.parametrize("antialias", [False, True])
+def test_a_crop_that_moves_starts_and_ends_at_two_draws(frames, antialias):
     long = frames[:1].repeat(5, 0)
-    view = view_of(*PLAIN, *SCALES, "DATA.TRAIN_JITTER_MOTION_SHIFT", True)
+    view = view_of(*PLAIN, *SCALES, "DATA.TRAIN_JITTER_MOTION_SHIFT", True, "DATA.RESIZE_ANTIALIAS", antialias)
     moving = clip_of(view, long, seed=4)
     rng = np.random.default_rng(4)
     first, last = (view.draw_box(*long.shape[1:3], rng=rng) for _ in range(2))
     assert first != last
     for position, box in ((0, first), (-1, last)):
-        expected = resize(cut(long[:1], box), 32, 32)[0].transpose(2, 0, 1)
+        expected = resize(cut(long[:1], box), 32, 32, antialias=antialias)[0].transpose(2, 0, 1)
         assert np.array_equal(moving[:, position], expected)
     assert not torch.equal(moving[:, 2], moving[:, 0])
 

@@ -197,6 +197,19 @@ def test_the_config_chooses_cache_and_backend(sources, data_cfg, tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
+def test_a_cache_of_frames_shrunk_by_the_rule_of_before_is_not_read(sources, data_cfg, tmp_path):
+    path, folder = str(sources / "video.mp4"), tmp_path / "cache"
+
+    def keys(short_side, before):
+        cfg = data_cfg("DATA.DECODE_CACHE", str(folder), "DATA.DECODING_SHORT_SIZE", short_side)
+        return build_reader(cfg).cache.key(path), DecodeCache(folder, 1e6, before).key(path)
+
+    now, before = keys(29, "PyAV 29")  # 48 x 64 became 29 x 39
+    assert now != before
+    now, before = keys(0, "PyAV 0")  # as the file has them: still good
+    assert now == before
+
+
 def test_torchcodec_gives_the_same_frames_or_says_how_to_get_it(sources):
     path = str(sources / "video.mp4")
     try:

@@ -4,7 +4,6 @@ import torch
 
 from slowfast.datasets.transform import (
     Box,
-    cut,
     jittered_box,
     moving_boxes,
     multi_scale_box,
@@ -12,6 +11,7 @@ from slowfast.datasets.transform import (
     resize,
     resize_short_side,
     resized_box,
+    short_side_size,
     to_clip,
     uniform_box,
 )
@@ -83,7 +83,12 @@ def test_a_resized_box_that_never_fits_is_the_largest_in_the_centre(rng, height,
 
 @pytest.mark.parametrize(
     ("height", "width", "origins"),
-    [(240, 320, [(0, 0), (0, 40), (0, 80)]), (320, 240, [(0, 0), (40, 0), (80, 0)]), (9, 9, [(0, 0)] * 3)],
+    [
+        (224, 298, [(0, 0), (0, 37), (0, 74)]),
+        (224, 299, [(0, 0), (0, 38), (0, 75)]),  # of two places as near to the center the later one
+        (299, 224, [(0, 0), (38, 0), (75, 0)]),
+        (9, 9, [(0, 0)] * 3),
+    ],
 )
 def test_uniform_crops_are_the_two_ends_and_the_middle_of_the_long_side(height, width, origins):
     side = min(height, width)
@@ -120,19 +125,61 @@ def test_a_clip_has_its_own_memory_and_takes_mirrored_frames(rng):
 
 def test_the_short_side_decides_the_size_and_the_right_size_is_left_alone(rng):
     frames = rng.integers(0, 255, (2, 24, 31, 3), np.uint8)
-    assert resize_short_side(frames, 16).shape == (2, 16, 21, 3)
-    assert resize_short_side(frames.transpose(0, 2, 1, 3), 48).shape == (2, 62, 48, 3)
-    assert resize_short_side(frames, 24) is frames
+    for antialias in (False, True):
+        assert resize_short_side(frames, 16, antialias=antialias).shape == (2, 16, 20, 3)  # 20.67
+        assert resize_short_side(frames.transpose(0, 2, 1, 3), 48, antialias=antialias).shape == (2, 62, 48, 3)
+        assert resize_short_side(frames, 24, antialias=antialias) is frames
 
 
-def test_resizing_keeps_frames_apart_and_averages_when_it_shrinks(rng):
-    frames = rng.integers(0, 255, (2, 64, 64, 3), np.uint8)
-    frames[1] = 80
-    small = resize(cut(frames, Box(0, 0, 64, 64)), 8, 8)
-    assert small.shape == (2, 8, 8, 3)
-    assert (small[1] == 80).all()
-    # Antialiased: noise of standard deviation 73 becomes its mean, which picking pixels would not do.
-    assert small[0].std() < 20
+@pytest.mark.parametrize(
+    ("height", "width", "side", "size"),
+    [
+        (240, 320, 224, (224, 298)),  # 298.67
+        (320, 240, 224, (298, 224)),
+        (720, 1280, 224, (224, 398)),  # 398.22
+        (256, 340, 256, (256, 340)),
+        (9, 9, 7, (7, 7)),
+        # In this order: 115 / 112 * 224 is 229.99999999999997, and 190 * (112 / 95) would be 223.99999999999997.
+        (112, 115, 224, (224, 229)),
+        (95, 190, 112, (112, 224)),
+        (112, 115, 112, (112, 115)),
+    ],
+)
+def test_the_long_side_is_rounded_down_after_the_quotient(height, width, side, size):
+    assert short_side_size(height, width, side) == size
+
+
+def test_resizing_interpolates_between_pixel_centers_and_antialiases_only_if_asked_to(rng):
+    ramp = np.arange(0, 240, 10, dtype=np.uint8)[:, None].repeat(3, 1)[None, None].repeat(2, 1)  # [1, 2, 24, 3]
+    # An output pixel of 3 input pixels shows the one in the middle; of 1.5 it lies a quarter off or on a center.
+    assert resize(ramp, 2, 8, antialias=False)[0, 0, :, 0].tolist() == list(range(10, 240, 30))
+    enlarged = resize(ramp, 2, 36, antialias=False)[0, 0, :6, 0]
+    assert np.abs(enlarged - np.array([0, 5, 35 / 3, 55 / 3, 25, 95 / 3])).max() < 1
+    noise = rng.integers(0, 255, (1, 64, 64, 3), np.uint8)  # its standard deviation is 73
+    assert resize(noise, 8, 8, antialias=True).std() < 20
+    assert resize(noise, 8, 8, antialias=False).std() > 30
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_frames_of_any_layout_and_number_are_resized_alike(rng, channels, antialias):
+    frames = rng.integers(0, 255, (5, 40, 56, channels), np.uint8)
+    for size in ((24, 33), (70, 90), (40, 20)):
+        expected = resize(frames, *size, antialias=antialias)
+        assert expected.shape == (5, *size, channels)
+        assert expected.flags.c_contiguous
+        views = (
+            np.asfortranarray(frames),
+            frames.repeat(2, 0)[::2],
+            np.pad(frames, ((0, 0), (3, 1), (2, 5), (0, 0)))[:, 3:43, 2:58],
+            np.ascontiguousarray(frames[:, :, ::-1])[:, :, ::-1],
+            frames.transpose(0, 3, 1, 2).copy().transpose(0, 2, 3, 1),
+        )
+        for view in views:
+            assert np.array_equal(view, frames)
+            assert np.array_equal(resize(view, *size, antialias=antialias), expected)
+        one_by_one = [resize(frames[i : i + 1], *size, antialias=antialias) for i in range(5)]
+        assert np.array_equal(np.concatenate(one_by_one), expected)
 
 
 def test_normalize_subtracts_the_mean_and_divides_by_std_per_channel():
