@@ -55,7 +55,7 @@ def dense_indices(start: float, length: float, num_frames: int, video_length: in
     Their distance is (length - 1) / (num_frames - 1), as upstream's, not quite the sampling rate.
     """
     # By torch in float32, as upstream: where a position is nearly whole its last bit decides, and numpy's is another.
-    positions = torch.linspace(start, start + length - 1, num_frames)
+    positions = torch.linspace(start, start + length - 1, num_frames, dtype=torch.float32)
     return positions.clamp_(0, video_length - 1).long().numpy()
 
 

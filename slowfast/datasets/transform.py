@@ -106,7 +106,7 @@ def short_side_size(height: int, width: int, side: int) -> tuple[int, int]:
     return (side, long) if height <= width else (long, side)
 
 
-def resize(frames: np.ndarray, height: int, width: int, *, antialias: bool) -> np.ndarray:
+def resize(frames: np.ndarray, height: int, width: int, *, antialias: bool = False) -> np.ndarray:
     """uint8 frames [T, H, W, C] in another size: bilinear, pixel centers at halves.
 
     Without `antialias` an output pixel is made of the four input pixels around its center however much smaller the
@@ -125,7 +125,7 @@ def resize(frames: np.ndarray, height: int, width: int, *, antialias: bool) -> n
     return resized.permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def resize_short_side(frames: np.ndarray, side: int, *, antialias: bool) -> np.ndarray:
+def resize_short_side(frames: np.ndarray, side: int, *, antialias: bool = False) -> np.ndarray:
     """uint8 frames [T, H, W, C] with the short side at `side`."""
     return resize(frames, *short_side_size(*frames.shape[1:3], side), antialias=antialias)
 

@@ -78,6 +78,7 @@ def test_test_views_of_folders_are_bilinear_interpolation_to_the_rounding(folder
 
 @pytest.mark.parametrize("size", [24, 30, 45, 60, 75, 112])  # 30: all interpolated pixels lie at halves
 def test_views_much_smaller_or_larger_are_bilinear_interpolation_too(folder_cfg, size):
+    # Of 75 the center crop begins at 12.5, and upstream takes 13.
     cfg, frames = folder_cfg(60, 80, "DATA.TEST_CROP_SIZE", size)
     found = differences(build_dataset(cfg, "test")[0], expected_views(frames, size))
     assert max(found) < 0.4
