@@ -14,7 +14,7 @@ from slowfast.datasets.augment import build_random_view, handed_labels
 from slowfast.datasets.decoder import VideoError
 from slowfast.datasets.lists import Entry
 from slowfast.datasets.sampling import Clip, clips_of_views, random_start, view_start
-from slowfast.datasets.transform import resize_short_side, to_clip, uniform_box
+from slowfast.datasets.transform import resized_clip, uniform_box
 from slowfast.datasets.video_index import VideoInfo
 from slowfast.utils.classes import load_class_names
 
@@ -181,11 +181,11 @@ class VideoDataset(torch.utils.data.Dataset):
 
     def crop_views(self, video: int, view: int, frames: np.ndarray, positions: np.ndarray) -> list[Sample]:
         """Samples of clips, `positions` [clips, T] of frames [F, H, W, C], in all crops, numbered from `view`."""
-        frames = resize_short_side(frames, self.crop_size, antialias=self.antialias)
+        # Once for all views, which then are copied by whole rows.
+        planes = resized_clip(frames, self.crop_size, antialias=self.antialias).numpy()
         if self.reverse_channels:
-            frames = frames[..., ::-1]
-        boxes = [uniform_box(*frames.shape[1:3], crop) for crop in self.crops]
-        planes = to_clip(frames).numpy()  # once for all views, which then are copied by whole rows
+            planes = planes[::-1]
+        boxes = [uniform_box(*planes.shape[2:], crop) for crop in self.crops]
         clips = (
             planes[:, row, box.top : box.top + box.height, box.left : box.left + box.width]
             for row in positions

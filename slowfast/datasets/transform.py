@@ -135,6 +135,16 @@ def to_clip(frames: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(frames.transpose(3, 0, 1, 2), order="C"))
 
 
+def resized_clip(frames: np.ndarray, side: int, *, antialias: bool = False) -> Tensor:
+    """uint8 frames [T, H, W, C] -> clip [C, T, h, w] with the short side at `side`."""
+    num_frames, height, width, channels = frames.shape
+    clip = np.empty((channels, num_frames, *short_side_size(height, width, side)), np.uint8)
+    for first in range(0, num_frames, 4):  # a few at a time are still in the processor's cache when they are copied
+        few = resize_short_side(frames[first : first + 4], side, antialias=antialias)
+        clip[:, first : first + 4] = few.transpose(3, 0, 1, 2)
+    return torch.from_numpy(clip)
+
+
 def normalize(clips: Tensor, mean: list[float], std: list[float]) -> Tensor:
     """uint8 clips [B, C, T, H, W] on any device -> float32 (pixel / 255 - mean) / std."""
     shape = (1, -1, 1, 1, 1)

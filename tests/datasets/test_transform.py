@@ -11,6 +11,7 @@ from slowfast.datasets.transform import (
     resize,
     resize_short_side,
     resized_box,
+    resized_clip,
     short_side_size,
     to_clip,
     uniform_box,
@@ -129,6 +130,17 @@ def test_the_short_side_decides_the_size_and_the_right_size_is_left_alone(rng):
         assert resize_short_side(frames, 16, antialias=antialias).shape == (2, 16, 20, 3)  # 20.67
         assert resize_short_side(frames.transpose(0, 2, 1, 3), 48, antialias=antialias).shape == (2, 62, 48, 3)
         assert resize_short_side(frames, 24, antialias=antialias) is frames
+
+
+@pytest.mark.parametrize("num_frames", [1, 4, 9])
+@pytest.mark.parametrize("side", [20, 24])
+def test_a_resized_clip_is_the_clip_of_the_resized_frames(rng, num_frames, side):
+    frames = rng.integers(0, 255, (num_frames, 24, 31, 3), np.uint8)
+    for antialias in (False, True):
+        clip = resized_clip(frames, side, antialias=antialias)
+        assert torch.equal(clip, to_clip(resize_short_side(frames, side, antialias=antialias)))
+        clip.zero_()
+    assert frames.any()
 
 
 @pytest.mark.parametrize(
