@@ -244,7 +244,7 @@ class Ledger:
         for package, version in state.get("versions", {}).items():
             if version != VERSIONS[package]:
                 logger.warning(
-                    "%s was saved by %s %s and %s goes on: the weights may differ in their last bits.",
+                    "%s was saved by %s %s and %s continues: the weights may differ from an uninterrupted run's.",
                     *(path, package, version, VERSIONS[package]),
                 )
         changed = changed_keys(yaml.safe_load(state["cfg"]), yaml.safe_load(self.cfg.dump()))
