@@ -1,6 +1,7 @@
 """One model on many processes: DDP, or FSDP2; and how checkpoints, whole or in shards, come into either."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,8 @@ def shard_blocks(model: nn.Module) -> nn.Module:
 
     Scalars, such as a PLIF's time constant, cannot be sharded; `average_replicated` keeps them equal.
     """
+    # It would matter if something changed a block's output in place; nothing does.
+    warnings.filterwarnings("ignore", r"FSDP2-wrapped module \(.*\) returned a view tensor")
     scalars = {parameter for parameter in model.parameters() if parameter.dim() == 0}
     for stage in model.modules():
         if isinstance(stage, nn.ModuleList):

@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowfast.spiking.dynamics import Dynamics
 from slowfast.spiking.ops import moments, norm_fire
-from slowfast.utils.distributed import get_world_size
+from slowfast.utils.distributed import all_gather, get_world_size
 
 
 class Statistics(threading.local):
@@ -105,9 +104,7 @@ class BatchNorm(nn.BatchNorm2d):
 def over_ranks(mean: Tensor, var: Tensor, count: float) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, biased variance and count over all ranks from each rank's (Chan et al. 1979, eq. 1.5)."""
     own = torch.stack([mean, var, torch.full_like(mean, count)])
-    gathered = own.new_empty((get_world_size() * 3, *mean.shape))
-    dist.all_gather_into_tensor(gathered, own)
-    means, variances, counts = gathered.unflatten(0, (-1, 3)).unbind(1)
+    means, variances, counts = all_gather(own).unbind(1)
     total = counts.sum(0)
     mean = (means * counts).sum(0) / total
     var = ((variances + (means - mean).square()) * counts).sum(0) / total

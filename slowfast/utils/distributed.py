@@ -56,6 +56,15 @@ def any_rank(flags: list[bool], device: torch.device) -> list[bool]:
     return [total > 0 for total in all_reduce_sum([float(flag) for flag in flags], device)]
 
 
+def all_gather(value: Tensor) -> Tensor:
+    """`value` [...] of every rank, in rank order, on every rank: [ranks, ...]."""
+    gathered = value.new_empty(get_world_size() * value.numel())
+    # torch 2.14 has renamed it, and warns of the older name.
+    gather = dist.all_gather_single if hasattr(dist, "all_gather_single") else dist.all_gather_into_tensor
+    gather(gathered, value.flatten())
+    return gathered.view(-1, *value.shape)
+
+
 def gather_objects(value: object) -> list:
     """Picklable `value` of every rank, in rank order, on every rank."""
     if not is_distributed():
