@@ -2,7 +2,7 @@ import pytest
 import torch
 from spikingjelly.activation_based import functional
 
-from slowfast.spiking import NEURON_REGISTRY, SpikingNeuron, build_neuron
+from slowfast.spiking import NEURON_REGISTRY, SharedBatchNorm, SpikingNeuron, build_neuron
 from slowfast.spiking.neuron import build_surrogate
 
 NEURONS = [name for name, _ in NEURON_REGISTRY]
@@ -41,11 +41,31 @@ def test_if_sums_its_input(tiny_cfg):
     assert node(x).flatten().tolist() == [0, 1, 0, 1, 0]
 
 
-def test_a_threshold_met_exactly_fires(neuron):
-    _, v = neuron.stream(torch.zeros(1, 1, 1))
-    x = torch.full((1, 1, 1), 1e9)
-    assert neuron(x).item() == (4 if isinstance(neuron, NEURON_REGISTRY.get("ILIF")) else 1)
-    assert v.item() == 0
+@pytest.mark.parametrize("v_threshold", [0.5, 0.7])  # 0.7 is no float: its nearest in fp32 is the threshold
+@pytest.mark.parametrize("name", ["IF", "LIF", "PLIF"])
+def test_a_threshold_met_exactly_fires(name, v_threshold, where, tiny_cfg):
+    """Heaviside(0) = 1, whoever computes it, behind a norm too; the next float below stays silent."""
+    met = torch.tensor(v_threshold)
+    below = torch.nextafter(met, torch.tensor(0.0))
+    current = torch.stack([met, below]) * (1 if name == "IF" else 2)  # a tau of 2 halves it
+    x = torch.stack([torch.zeros(2), current])[:, None].to(where)  # [T, B, C]
+    norm = SharedBatchNorm(2, 2).eval().to(where)
+    norm.eps = 0.0  # so that it changes nothing
+    for backend in ("auto", "spikingjelly"):
+        node = build_neuron(
+            tiny_cfg("SNN.NEURON", name, *published(), "SNN.V_THRESHOLD", v_threshold, "SNN.BACKEND", backend)
+        )().to(where)
+        spikes, v = node.stream(x)
+        for found in (spikes, node(x), node(x, norm)):
+            assert found.flatten().tolist() == [0, 0, 1, 0]
+        assert v.flatten().tolist() == [0, below.item()]
+
+
+def test_an_ilif_fires_as_often_as_its_thresholds_are_met(tiny_cfg):
+    """It rounds h / V_THRESHOLD, halves to the even number."""
+    node = build_neuron(tiny_cfg("SNN.NEURON", "ILIF", *published()))()
+    h = torch.tensor([-1e9, 0.25, 0.26, 0.5, 0.75, 1.0, 2.0, 1e9])
+    assert node(h[None, None]).flatten().tolist() == [0, 0, 1, 1, 2, 2, 4, 4]
 
 
 def test_a_call_leaves_nothing_behind(neuron):
