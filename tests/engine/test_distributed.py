@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from patience import patient
+from processes import CONTEXT, command_line
 
 from slowfast.config import write_config
 from slowfast.engine import launch, run
@@ -18,27 +20,21 @@ from slowfast.utils.distributed import free_port
 RUN_NET = Path(__file__).parents[2] / "tools/run_net.py"
 
 
-def run_together(commands: list[list[str]], environments: list[dict] | None = None) -> list[str]:
-    """Runs commands side by side to their end; returns what each printed. Nothing may hang or fail."""
-    environments = environments or [{}] * len(commands)
-    processes = [
-        subprocess.Popen(
-            command,
-            env=os.environ | {"OMP_NUM_THREADS": "1"} | extra,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for command, extra in zip(commands, environments, strict=True)
-    ]
-    try:
-        outputs = [process.communicate(timeout=120)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    for process, output in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, output
-    return outputs
+def run_two_shards(config: Path, folder: Path) -> tuple[list[int], list[str], list[str]]:
+    """The command line of each of two shards, side by side to the end: exit codes, outputs, errors. None may hang."""
+    where = f"tcp://localhost:{free_port()}"
+    files = [(folder / f"{rank}.out", folder / f"{rank}.err") for rank in (0, 1)]
+    processes = []
+    for rank in (0, 1):
+        words = ["--cfg", str(config), "--num_shards", "2", "--shard_id", str(rank), "--init_method", where]
+        processes.append(CONTEXT.Process(target=command_line, args=(words, *files[rank])))
+        processes[rank].start()
+    for process in processes:
+        process.join(patient(120))
+        process.kill()
+        process.join()
+    outputs, errors = ([file.read_text() for file in kind] for kind in zip(*files, strict=True))
+    return [process.exitcode for process in processes], outputs, errors
 
 
 @pytest.fixture
@@ -55,16 +51,10 @@ def test_two_gloo_processes_equal_one_with_twice_the_batch(run_cfg, options, tmp
     # 16 videos in batches of 6: 6, 5, 5, so that ranks get unequal shares.
     launch(run_cfg(*options, "OUTPUT_DIR", str(one)), run)
     config = write_config(run_cfg(*options, "OUTPUT_DIR", str(two), "TRAIN.BATCH_SIZE", 3))
-    where = f"tcp://localhost:{free_port()}"
-    outputs = run_together(
-        [
-            [sys.executable, str(RUN_NET), "--cfg", str(config), "--num_shards", "2", "--shard_id", str(rank)]
-            + ["--init_method", where]
-            for rank in (0, 1)
-        ]
-    )
+    codes, outputs, errors = run_two_shards(config, tmp_path)
+    assert codes == [0, 0], errors
     assert "top-1" in outputs[0]
-    assert outputs[1].strip() == ""  # N processes print one log
+    assert outputs[1] == ""  # N processes print one log
     name = "checkpoints/checkpoint_epoch_00002.pyth"
     expected, found = (load_checkpoint(folder / name)["model_state"] for folder in (one, two))
     for key in expected:
@@ -87,7 +77,11 @@ def test_torchruns_environment_decides(run_cfg, options, tmp_path):
         "--master_port",
         str(free_port()),
     ]
-    (output,) = run_together([[*command, str(RUN_NET), "--cfg", str(config)]])
+    command += [str(RUN_NET), "--cfg", str(config)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=patient(120), check=False)
+    assert done.returncode == 0, done.stderr
+    output = done.stdout
     assert re.search(r"2 processes, by torchrun's environment:\n  rank 0  .* cpu .*\n  rank 1  .* cpu", output)
     assert "Effective batch 12 clips" in output
 
@@ -97,19 +91,7 @@ def test_a_mistake_stops_every_process_with_one_message(run_cfg, options, tmp_pa
     config = write_config(
         run_cfg(*options, "TRAIN.DATASET", "kinetics", "DATA.PATH_TO_DATA_DIR", str(tmp_path / "data"))
     )
-    where = f"tcp://localhost:{free_port()}"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(RUN_NET), "--cfg", str(config), "--num_shards", "2", "--shard_id", str(rank)]
-            + ["--init_method", where],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    errors = [process.communicate(timeout=60)[1] for process in processes]
-    assert [process.returncode for process in processes] == [1, 1]
+    codes, _, errors = run_two_shards(config, tmp_path)
+    assert codes == [1, 1]
     assert "There is no list" in errors[0]
     assert all("Traceback" not in error for error in errors)

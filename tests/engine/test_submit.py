@@ -5,10 +5,10 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from patience import patient, wait_until
 
 from slowfast.config import write_config
 
@@ -17,7 +17,9 @@ SUBMIT = Path(__file__).parents[2] / "tools/submit.py"
 
 def submit(*words) -> subprocess.CompletedProcess:
     command = [sys.executable, SUBMIT, *words]
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False, timeout=patient(300)
+    )
 
 
 def test_without_submitit_or_a_config_it_says_what_to_do(tmp_path):
@@ -54,13 +56,10 @@ def test_a_preempted_job_saves_and_what_is_queued_in_its_place_goes_on(run_cfg, 
     task = threading.Thread(target=job)
     task.start()
     folder = Path(cfg.OUTPUT_DIR) / "checkpoints"
-    deadline = time.monotonic() + 60
-    while not list(folder.glob("*_step_*.pyth")):
-        assert time.monotonic() < deadline
-        assert task.is_alive()
-        time.sleep(0.02)
+    wait_until(lambda: list(folder.glob("*_step_*.pyth")) or not task.is_alive(), 60)
+    assert task.is_alive()
     again = job.checkpoint()
-    task.join(60)
+    task.join(patient(60))
     assert job.process.returncode == 0
     assert not list(folder.glob("checkpoint_epoch_00040.pyth"))
     assert again.function.command == job.command

@@ -1,12 +1,10 @@
 """Runs in processes that a test may kill: started from a warm server, so that each costs a fraction of a second."""
 
 import json
-import multiprocessing
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
@@ -16,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from patience import patient, wait_until
+from processes import CONTEXT, begin
 
 from slowfast.config import assert_and_infer_cfg, get_cfg
 from slowfast.datasets.motion import write_motion
@@ -26,8 +26,6 @@ from slowfast.utils.logging import USER_ERRORS, report_error
 
 # For what takes long and says little more than a test beside it.
 IN_FULL_ONLY = pytest.mark.skipif("FAULTS_FULL" not in os.environ, reason="in full only: tools/faults.py")
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["slowfast.engine", "slowfast.datasets.motion", "fvcore.nn.precise_bn"])
 COUNTS = {"train": 25, "val": 8, "test": 17}
 # With these any number of processes trains the same: norm statistics over all, and no draw of a process's own.
 SAME_ON_ANY_NUMBER = (
@@ -53,13 +51,13 @@ def tiny_run(data: Path, output: Path, *options):
             *("DATA.TRAIN_JITTER_SCALES", [36, 40], "DATA.DECODING_BACKEND", "decord", "DATA.CHECK_VIDEOS", 0),
             *("UNIFORMER.EMBED_DIM", [8, 8, 16, 16], "UNIFORMER.DEPTH", [1, 1, 1, 1]),
             *("UNIFORMER.HEAD_DIM", 8, "UNIFORMER.MLP_RATIO", 2, "UNIFORMER.DROP_DEPTH_RATE", 0.1),
-            *("NUM_GPUS", 0, "CPU_THREADS", 1, "LOG_PERIOD", 1, "OUTPUT_DIR", str(output), "DIST.TIMEOUT", 20),
+            *("NUM_GPUS", 0, "CPU_THREADS", 1, "LOG_PERIOD", 1, "OUTPUT_DIR", str(output)),
             *("TRAIN.DATASET", "motion", "TEST.DATASET", "motion", "DATA.PATH_TO_DATA_DIR", str(data)),
             *("TRAIN.BATCH_SIZE", 6, "TEST.BATCH_SIZE", 6, "DATA_LOADER.NUM_WORKERS", 0),
             *("TEST.NUM_ENSEMBLE_VIEWS", 2, "TEST.NUM_SPATIAL_CROPS", 3, "TEST.ENABLE", False),
             *("TRAIN.EVAL_PERIOD", 1, "TRAIN.CHECKPOINT_PERIOD", 1, "TRAIN.CHECKPOINT_EVERY_STEPS", 2),
             *("SOLVER.OPTIMIZING_METHOD", "adamw", "SOLVER.BASE_LR", 1e-3, "SOLVER.MAX_EPOCH", 2),
-            *("LOG_MODEL_INFO", False),
+            *("LOG_MODEL_INFO", False, "DIST.TIMEOUT", int(patient(20))),
             *options,
         ]
     )
@@ -68,12 +66,8 @@ def tiny_run(data: Path, output: Path, *options):
 
 def child(cfg, environment: dict, printed: Path, prepare) -> None:
     """A run as `tools/run_net.py` does it, in this process."""
-    file = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    sys.stdout, sys.stderr = (os.fdopen(fd, "w", buffering=1, closefd=False) for fd in (1, 2))
+    begin(printed, printed)
     os.environ |= environment
-    torch.set_num_threads(1)
     if prepare is not None:
         prepare()
     try:
@@ -108,14 +102,14 @@ class Job:
 
     def wait(self, timeout: float = 120.0) -> list[int]:
         """Exit codes, -9 for one killed; a run that does not end is killed, and an error."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patient(timeout)
         for process in self.ranks:
             process.join(max(deadline - time.monotonic(), 0.01))
         stuck = [process.pid for process in self.ranks if process.exitcode is None]
         self.kill()
         for process in self.ranks:
             process.join()
-        assert not stuck, f"processes {stuck} did not end in {timeout} s:\n{self.said()}"
+        assert not stuck, f"processes {stuck} did not end in {patient(timeout):g} s:\n{self.said()}"
         return [process.exitcode for process in self.ranks]
 
     def said(self) -> str:
@@ -127,11 +121,15 @@ class Job:
 
     def wait_for(self, pattern: str, timeout: float = 60.0) -> None:
         """Until the terminal shows `pattern`."""
-        deadline = time.monotonic() + timeout
-        while not re.search(pattern, self.said()):
-            assert time.monotonic() < deadline, f"{pattern!r} did not come in {timeout} s:\n{self.said()}"
-            assert any(process.is_alive() for process in self.ranks), f"ended before {pattern!r}:\n{self.said()}"
-            time.sleep(0.005)
+
+        def has_come() -> bool:
+            # Asked first: the last words come before the end.
+            alive = any(process.is_alive() for process in self.ranks)
+            found = re.search(pattern, self.said())
+            assert alive or found, f"ended before {pattern!r}:\n{self.said()}"
+            return bool(found)
+
+        wait_until(has_come, timeout, lambda: f"{pattern!r} did not come:\n{self.said()}")
 
     def __enter__(self) -> "Job":
         return self

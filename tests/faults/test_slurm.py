@@ -6,11 +6,11 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from harness import IN_FULL_ONLY, assert_same_run, loss_log
+from patience import patient, wait_until
 
 from slowfast.config import write_config
 from slowfast.utils.distributed import free_port
@@ -20,7 +20,7 @@ TOOLS = FAULTS.parents[1] / "tools"
 # tools/run_net.py with samples that take a while to load.
 SLOW_RUN_NET = f"""\
 import sys
-sys.path.insert(0, {str(FAULTS)!r})
+sys.path[:0] = {[str(FAULTS), str(FAULTS.parent)]!r}
 from harness import slow_loading
 slow_loading(0.3)
 from slowfast.cli import main
@@ -83,7 +83,7 @@ class Slurm:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patient(60),
             check=False,
         )
         return done.stdout + done.stderr
@@ -102,17 +102,14 @@ class Slurm:
         return int(re.search(r"Restarts=(\d+)", self.call("scontrol", "show", "job", job))[1])
 
     def wait_until(self, condition, timeout: float = 90.0, what=lambda: "") -> None:
-        deadline = time.monotonic() + timeout
-        while not condition():
-            assert time.monotonic() < deadline, f"{what()}\n{self.call('squeue')}{self.call('sinfo', '-R')}"
-            time.sleep(0.1)
+        wait_until(condition, timeout, lambda: f"{what()}\n{self.call('squeue')}{self.call('sinfo', '-R')}")
 
     def end(self) -> None:
         self.call("scancel", "-u", "root")
         for daemon in reversed(self.daemons):
             daemon.terminate()
         for daemon in self.daemons:
-            daemon.wait(30)
+            daemon.wait(patient(30))
 
 
 @pytest.fixture(scope="module")
