@@ -113,24 +113,22 @@ def test_a_mistake_gets_one_message_before_any_training(harm, options, message, 
     assert not list(tmp_path.glob("out/checkpoints/*"))
 
 
-def run_python(*args, cwd):
-    return subprocess.run([sys.executable, *args], cwd=cwd, capture_output=True, text=True, check=False)
-
-
 def test_the_package_runs_from_any_directory_and_tells_its_version(tmp_path):
-    assert run_python("-m", "slowfast", "--version", cwd=tmp_path).stdout == f"spikefast {__version__}\n"
+    command = [sys.executable, "-m", "slowfast", "--version"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stdout == f"spikefast {__version__}\n"
 
 
-def test_help_lists_both_command_lines(tmp_path):
-    result = run_python(str(REPOSITORY / "tools/run_net.py"), "--help", cwd=tmp_path)
+def test_help_lists_both_command_lines(run_python):
+    result = run_python(REPOSITORY / "tools/run_net.py", "--help")
     assert "--cfg FILE NUM_GPUS 2" in result.stdout
     assert "--opts" in result.stdout
-    help_config = run_python(str(REPOSITORY / "tools/run_net.py"), "--help-config", "SNN.TAU", cwd=tmp_path)
+    help_config = run_python(REPOSITORY / "tools/run_net.py", "--help-config", "SNN.TAU")
     assert "SNN.TAU = None [time steps]" in help_config.stdout
 
 
-def test_without_a_config_the_usage_is_shown(tmp_path):
-    result = run_python(str(REPOSITORY / "tools/run_net.py"), cwd=tmp_path)
+def test_without_a_config_the_usage_is_shown(run_python):
+    result = run_python(REPOSITORY / "tools/run_net.py")
     assert result.returncode == 2
     assert "--cfg FILE is missing" in result.stderr
 

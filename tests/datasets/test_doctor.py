@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -126,19 +124,19 @@ def test_a_class_without_training_videos_and_a_missing_list_are_named(healthy, d
     assert "no val list" in diagnose()
 
 
-def test_the_command_prints_writes_and_draws(healthy):
+def test_the_command_prints_writes_and_draws(healthy, run_python):
     (healthy / "zumba/0.mp4").write_text("no video")
     options = ["DATA.PATH_TO_DATA_DIR", str(healthy), "MODEL.NUM_CLASSES", "3", "DATA.NUM_FRAMES", "4"]
     files = ["--json", str(healthy / "report.json"), "--sheet", str(healthy / "sheet.png")]
-    command = [sys.executable, "-m", "slowfast.datasets.doctor", *options, *files]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["-m", "slowfast.datasets.doctor"]
+    result = run_python(*command, *options, *files)
     assert result.returncode == 1, result.stderr
     assert f"{healthy}/train.csv:5: {healthy}/zumba/0.mp4: not a readable video" in result.stdout
     report = json.loads((healthy / "report.json").read_text())
     assert len(report["findings"]) == 1
     assert report["splits"]["train"]["readable"] == 5
     assert Image.open(healthy / "sheet.png").size == (8 * 130, 3 * 112)
-    result = subprocess.run([*command[:3], "NO.KEY", "1"], capture_output=True, text=True, check=False)
+    result = run_python(*command, "NO.KEY", "1")
     assert result.returncode == 2
     assert result.stderr.startswith("error: ")
 

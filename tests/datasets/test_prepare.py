@@ -2,8 +2,6 @@ import json
 import re
 import shlex
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -297,9 +295,9 @@ def test_options_that_do_not_go_together_are_refused(options, tmp_path):
         parse_args([*options, "--root", str(tmp_path), "--out", str(tmp_path)])
 
 
-def test_the_command_ends_with_one_clear_message(tmp_path):
-    command = [sys.executable, "-m", "slowfast.datasets.prepare", "folder", "--root", str(tmp_path / "nowhere")]
-    result = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, check=False)
+def test_the_command_ends_with_one_clear_message(tmp_path, run_python):
+    command = ["-m", "slowfast.datasets.prepare", "folder", "--root", tmp_path / "nowhere"]
+    result = run_python(*command, "--out", tmp_path)
     assert result.returncode == 1
     assert (
         result.stderr.strip()

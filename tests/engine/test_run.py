@@ -31,11 +31,17 @@ def assert_same_weights(one: dict, other: dict) -> None:
         assert torch.equal(one[name], other[name]), name
 
 
+@pytest.fixture(scope="session")
+def whole_run(small_run, made_once):
+    """The folder of a run that was trained, validated and tested."""
+    return made_once("whole run", lambda folder: launch(small_run(folder), run))
+
+
 @pytest.fixture
-def finished(run_cfg):
+def finished(run_cfg, whole_run):
+    """The config of a run that has ended, and its folder: a copy of this test's own."""
     cfg = run_cfg()
-    launch(cfg, run)
-    return cfg, Path(cfg.OUTPUT_DIR)
+    return cfg, shutil.copytree(whole_run, Path(cfg.OUTPUT_DIR))
 
 
 def test_a_run_writes_everything_a_user_looks_for(finished, motion_dir):

@@ -5,8 +5,8 @@ from harness import finish, make_data, tiny_run
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("faults") / "motion")
+def data(made_once):
+    return made_once("motion of faults", make_data)
 
 
 @pytest.fixture
@@ -16,8 +16,13 @@ def config(data, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def references(data, tmp_path_factory):
+def references(data, made_once):
     """Folders of the uninterrupted run with one and two processes of the same global batch."""
-    folder = tmp_path_factory.mktemp("references")
-    jobs = {n: finish(tiny_run(data, folder / str(n), "TRAIN.BATCH_SIZE", 6 // n), n) for n in (1, 2)}
-    return {n: job.output for n, job in jobs.items()}
+
+    def make(folder):
+        folder.mkdir()
+        for n in (1, 2):
+            finish(tiny_run(data, folder / str(n), "TRAIN.BATCH_SIZE", 6 // n), n)
+
+    folder = made_once("references", make)
+    return {n: folder / str(n) for n in (1, 2)}

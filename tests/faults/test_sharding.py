@@ -35,11 +35,13 @@ pytestmark = pytest.mark.skipif(torch.__version__ < (2, 9), reason="sharded chec
 SHARDED = ("DIST.STRATEGY", "fsdp")
 
 
-@pytest.fixture(scope="module")
-def reference(data, tmp_path_factory):
+@pytest.fixture(scope="session")
+def reference(data, made_once):
     """The uninterrupted run of two processes that share a model."""
-    output = tmp_path_factory.mktemp("sharded") / "reference"
-    return finish(tiny_run(data, output, *SHARDED, "DIST.CPU_PROCESSES", 2), 2).output
+    return made_once(
+        "sharded reference",
+        lambda folder: finish(tiny_run(data, folder, *SHARDED, "DIST.CPU_PROCESSES", 2), 2),
+    )
 
 
 def same_state(one, other) -> bool:
@@ -99,6 +101,10 @@ def test_a_sharded_run_starts_from_weights_of_a_file(config, references):
     assert all(torch.equal(ended[name], begun[name]) for name in trained)
 
 
+def test_the_terminal_of_a_sharded_run_is_free_of_what_torch_says_of_views(reference):
+    assert "returned a view tensor" not in reference.with_name(f"{reference.name}.printed").read_text()
+
+
 def die_in_second_save_of_rank_1():
     """Rank 1 is killed with its part of a checkpoint written, before the others know."""
     from slowfast.utils.shards import ShardWriter
@@ -126,6 +132,7 @@ def test_a_rank_killed_in_a_save_ends_the_job_and_the_checkpoint_before_is_used(
     assert same_state(job.output, reference)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_a_sharded_run_ends_as_if_it_had_not_been(config, reference, record_property):
     def check(output):
         assert_same_run(output, reference)

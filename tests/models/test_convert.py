@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -72,7 +70,7 @@ def test_mistakes_get_one_message(tmp_path, capfd):
     assert "No checkpoint file" in "".join(capfd.readouterr())
 
 
-def test_the_tool_explains_itself():
-    tool = Path(__file__).parents[2] / "tools/convert_checkpoint.py"
-    result = subprocess.run([sys.executable, tool, "--help"], capture_output=True, text=True, check=True)
+def test_the_tool_explains_itself(run_python):
+    result = run_python(Path(__file__).parents[2] / "tools/convert_checkpoint.py", "--help")
+    assert result.returncode == 0
     assert "IN OUT" in result.stdout

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -73,13 +71,13 @@ def test_the_documentation_has_the_table():
         assert row_line(cells(entry, size_of(config_of(entry)))) in DOCUMENTED
 
 
-def test_the_command_filters_and_says_when_nothing_matches():
-    command = [sys.executable, "-m", "slowfast.models.list"]
-    found = subprocess.run([*command, "sew*18"], capture_output=True, text=True, check=True)
+def test_the_command_filters_and_says_when_nothing_matches(run_python):
+    found = run_python("-m", "slowfast.models.list", "sew*18")
+    assert found.returncode == 0
     header, rule, row = found.stdout.splitlines()
     assert "GFLOPs" in header
     assert row.split(" | ")[1:6] == ["SEW-ResNet-18", "3x4x224x224", "4", "11.69", "7.28"]
-    missing = subprocess.run([*command, "no such model"], capture_output=True, text=True, check=False)
+    missing = run_python("-m", "slowfast.models.list", "no such model")
     assert missing.returncode == 1
     assert "matches" in missing.stderr
 

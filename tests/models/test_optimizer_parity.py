@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from parity_fixtures import clips_of, config_of, fixture_files, load_fixture, model_name, state_of
+from processes import START_METHOD
 from torch.nn import functional as F
 
 from slowfast.config import preset_model
@@ -81,7 +82,7 @@ def train_every_model(rank: int, port: int, folder: Path) -> None:
 @pytest.fixture(scope="module")
 def distributed_runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("distributed")
-    mp.spawn(train_every_model, args=(free_port(), folder), nprocs=2)
+    mp.start_processes(train_every_model, (free_port(), folder), 2, start_method=START_METHOD)
     return lambda name: torch.load(folder / f"{name}.pt")
 
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from processes import START_METHOD
 from torch import nn
 
 from slowfast.spiking import BATCH_NORMS, SharedBatchNorm, TimeStepBatchNorm, checkpointed, synchronize_norms
@@ -72,7 +73,7 @@ def test_recomputing_a_block_updates_its_statistics_once():
     torch.testing.assert_close(norm.weight.grad, plain.weight.grad)
 
 
-def normalise_half(rank, port, x, weights, results):
+def normalise_half(rank, port, x, weights, folder):
     """One of two processes: normalises its half of the batch with shared statistics, and takes gradients."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://localhost:{port}", world_size=2, rank=rank)
@@ -80,17 +81,15 @@ def normalise_half(rank, port, x, weights, results):
     half = x[:, rank::2].clone().requires_grad_()
     y = norm(half)
     (y * weights[:, rank::2]).sum().backward()
-    results[rank] = (y.detach(), half.grad, norm.weight.grad, norm.running_mean, norm.running_var)
+    results = (y.detach(), half.grad, norm.weight.grad, norm.running_mean, norm.running_var)
+    torch.save(results, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
-def test_synchronized_statistics_of_two_processes_are_those_of_one():
-
+def test_synchronized_statistics_of_two_processes_are_those_of_one(tmp_path):
     x, weights = torch.randn(T, B, C, 6, 7) * 3 + 1, torch.randn(T, B, C, 6, 7)
-    with mp.get_context("spawn").Manager() as manager:
-        results = manager.dict()
-        mp.spawn(normalise_half, args=(free_port(), x, weights, results), nprocs=2)
-        halves = [results[0], results[1]]
+    mp.start_processes(normalise_half, (free_port(), x, weights, tmp_path), 2, start_method=START_METHOD)
+    halves = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     norm = TimeStepBatchNorm(C, T)
     x.requires_grad_()
     y = norm(x)

@@ -1,13 +1,13 @@
 import argparse
 import hashlib
+import multiprocessing
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 
+from slowfast.utils import files
 from slowfast.utils.checkpoint import (
     BEST_NAME,
     NAME,
@@ -148,15 +148,22 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, monkeypatch):
     assert not (tmp_path / "exploded").exists()
 
 
+def status_of_process(function) -> int:
+    """The exit code of a process that calls `function()`."""
+    process = multiprocessing.get_context("fork").Process(target=function)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
 def test_a_process_killed_while_saving_leaves_the_old_file(tmp_path):
     path = save(tmp_path, 1, weights=torch.zeros(10))
-    code = (
-        "import os, sys, torch, slowfast.utils.files as c\n"
-        "real = os.replace\n"
-        "os.replace = lambda *a: os._exit(9)\n"  # dies after writing, before the new file has its name
-        f"c.save_atomically({{'epoch': 2}}, {str(path)!r})\n"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+
+    def save_another():
+        os.replace = lambda *paths: os._exit(9)  # dies after writing, before the new file has its name
+        save_atomically({"epoch": 2}, path)
+
+    assert status_of_process(save_another) == 9
     assert load_checkpoint(path)["epoch"] == 1
 
 
@@ -170,14 +177,14 @@ def make_folder(path, content):
 def test_a_process_killed_while_it_replaces_a_folder_leaves_the_old_or_the_new_one(tmp_path, renames):
     path = make_folder(tmp_path / "c.pyth", "old")
     aside = make_folder(tmp_path / ".c.pyth.tmp", "new")
-    code = (
-        "import os, pathlib, slowfast.utils.files as f\n"
-        "real, count = os.replace, iter(range(9))\n"
-        f"os.replace = lambda *a: os._exit(9) if next(count) == {renames} else real(*a)\n"
-        "f.remove = lambda path: os._exit(9) if path.exists() else None\n"
-        f"f.put_in_place(pathlib.Path({str(aside)!r}), pathlib.Path({str(path)!r}))\n"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+
+    def replace():
+        real, count = os.replace, iter(range(9))
+        os.replace = lambda *paths: os._exit(9) if next(count) == renames else real(*paths)
+        files.remove = lambda path: os._exit(9) if path.exists() else None
+        put_in_place(aside, path)
+
+    assert status_of_process(replace) == 9
     recover(tmp_path)
     assert [found.name for found in tmp_path.iterdir()] == ["c.pyth"]
     assert (path / "part").read_text() == ("new" if renames == 2 else "old")
