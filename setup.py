@@ -41,7 +41,13 @@ setup(
         "cuda13": ["cupy-cuda13x>=14"],
         "torchcodec": ["torchcodec"],  # DATA.DECODING_BACKEND torchcodec; needs FFmpeg's shared libraries
         "slurm": ["submitit>=1.5"],  # tools/submit.py
-        # CuPy brings NVRTC, with which the tests compile the kernels for GPUs that need not be there.
-        "dev": ["pytest>=8", "ruff>=0.8", "submitit>=1.5", "cupy-cuda13x>=14; platform_system == 'Linux'"],
+        "dev": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",  # tests/run.sh shares the tests out between two processes
+            "ruff>=0.8",
+            "submitit>=1.5",
+            # CuPy brings NVRTC, with which the tests compile the kernels for GPUs that need not be there.
+            "cupy-cuda13x>=14; platform_system == 'Linux'",
+        ],
     },
 )

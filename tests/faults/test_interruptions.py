@@ -10,6 +10,7 @@ import pytest
 from harness import IN_FULL_ONLY, Job, assert_same_run, finish, kill_again_and_again, loss_log, slow_loading
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [pytest.param(1, marks=IN_FULL_ONLY), 2])
 def test_killed_at_random_moments_a_run_ends_as_if_it_had_not_been(config, references, processes, record_property):
     configure = partial(config, "TRAIN.BATCH_SIZE", 6 // processes)

@@ -34,10 +34,10 @@ def random_model(*options):
 @pytest.mark.parametrize(
     ("backbone", "downsample", "parameters", "flops"),
     [
-        ("resnet18", False, 30_132_773, 42_622_893_408),
+        pytest.param("resnet18", False, 30_132_773, 42_622_893_408, marks=pytest.mark.slow),
         ("resnet18", True, 30_132_773, 36_868_573_632),
-        ("resnet50", False, 44_708_389, 54_561_688_928),
-        ("resnet50", True, 44_708_389, 48_171_538_880),
+        pytest.param("resnet50", False, 44_708_389, 54_561_688_928, marks=pytest.mark.slow),
+        pytest.param("resnet50", True, 44_708_389, 48_171_538_880, marks=pytest.mark.slow),
     ],
 )
 def test_published_sizes_have_the_published_cost(backbone, downsample, parameters, flops):

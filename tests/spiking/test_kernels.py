@@ -243,7 +243,7 @@ def kernel_variants():
 
 
 @pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy brings the compiler; it is not installed")
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("architecture", [pytest.param("sm_80", marks=pytest.mark.slow), "sm_90"])
 def test_the_text_compiles_for_gpus(architecture):
     from cupy.cuda import nvrtc
 
