@@ -227,8 +227,9 @@ class Ledger:
         if scaler and self.scaler.is_enabled():
             self.scaler.load_state_dict(scaler)
         best = state.get("best") or {}
-        if math.isfinite(best.get("top1_err", math.nan)):  # no later error is lower than a NaN
-            self.best |= best
+        errors = [best.get("top1_err"), best.get("top5_err", 0.0)]
+        if all(isinstance(error, int | float) and 0 <= error <= 100 for error in errors):
+            self.best |= best  # anything else, such as a NaN, would keep later ones from being the best
         position = Position(**state.get("position", {"epoch": state["epoch"] + 1}))
         if state.get("world_size", get_world_size()) != get_world_size():
             logger.warning(

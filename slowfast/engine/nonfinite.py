@@ -9,11 +9,9 @@ from slowfast.spiking.norm import frozen_statistics
 from slowfast.utils.distributed import gather_objects
 from slowfast.utils.logging import logger
 
-ADVICE = "Lower SOLVER.BASE_LR, set SOLVER.CLIP_GRAD_L2NORM, or TRAIN.AMP_DTYPE bfloat16."
-
 
 class NonFiniteLossError(ValueError):
-    """More than TRAIN.MAX_NONFINITE_STEPS steps in a row had no finite loss or gradient."""
+    """More than TRAIN.MAX_NONFINITE_STEPS steps in a row, or all of the last epoch, had no finite loss or gradient."""
 
     on_every_rank = True
 
@@ -21,8 +19,8 @@ class NonFiniteLossError(ValueError):
 class NonFiniteGuard:
     """Undoes what a bad step did to a model's buffers (a NaN stays in running statistics for good) and counts it."""
 
-    def __init__(self, model: nn.Module, most_in_a_row: int):
-        self.model, self.most_in_a_row = model, most_in_a_row
+    def __init__(self, model: nn.Module, most_in_a_row: int, advice: str):
+        self.model, self.most_in_a_row, self.advice = model, most_in_a_row, advice
         self.total = self.in_a_row = 0
         self.buffers = list(model.buffers())
         self.before = [buffer.clone() for buffer in self.buffers]
@@ -54,9 +52,22 @@ class NonFiniteGuard:
         if self.in_a_row > self.most_in_a_row:
             raise NonFiniteLossError(
                 f"{message} These are {self.in_a_row} in a row, and TRAIN.MAX_NONFINITE_STEPS is {self.most_in_a_row}. "
-                f"Checkpoints hold the weights from before. {ADVICE}"
+                f"{self.advice}"
             )
         logger.warning("%s The step is skipped (%d in a row, %d so far).", message, self.in_a_row, self.total)
+
+
+def advice(cfg) -> str:
+    """What may help a run whose losses or gradients are not finite, as far as it does not do so already."""
+    ways = [f"lower SOLVER.BASE_LR (now {cfg.SOLVER.BASE_LR:g})"]
+    if not (cfg.SOLVER.CLIP_GRAD_L2NORM or cfg.SOLVER.CLIP_GRAD_VAL):
+        ways.append("set SOLVER.CLIP_GRAD_L2NORM")
+    if cfg.TRAIN.MIXED_PRECISION and cfg.TRAIN.AMP_DTYPE == "float16":
+        ways.append("set TRAIN.AMP_DTYPE bfloat16")
+    return (
+        "Checkpoints in OUTPUT_DIR, if there are any, hold the weights from before, which may already be too large. "
+        f"Start again with a new OUTPUT_DIR, and {' or '.join(ways)}."
+    )
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from slowfast.datasets import MixUp, normalize
 from slowfast.engine.env import seed_all
 from slowfast.engine.launch import accumulation_steps
-from slowfast.engine.nonfinite import NonFiniteGuard, first_nonfinite_layer
+from slowfast.engine.nonfinite import NonFiniteGuard, advice, first_nonfinite_layer
 from slowfast.engine.parallel import average_replicated, data_parallel, gradient_norm, shard_blocks
 from slowfast.engine.signals import requested
 from slowfast.evaluation.meters import topk_errors
@@ -47,8 +47,9 @@ class Learner:
         self.accumulate = accumulation_steps(cfg, get_world_size())
         accumulates = self.accumulate > 1
         self.parallel = self.model if self.sharded else data_parallel(self.model, device, accumulates=accumulates)
-        self.guard = NonFiniteGuard(self.model, cfg.TRAIN.MAX_NONFINITE_STEPS)
+        self.guard = NonFiniteGuard(self.model, cfg.TRAIN.MAX_NONFINITE_STEPS, advice(cfg))
         self.group_spoiled = False
+        self.updates = 0  # how often the weights have changed in this process
         logger.info("Parameter groups: %s", describe_groups(self.optimizer))
         logger.info("Precision: %s", self.amp_dtype or "float32")
 
@@ -132,6 +133,7 @@ class Learner:
         self.guard.passed()
         clips = self.cfg.SOLVER.CLIP_GRAD_L2NORM and not self.cfg.SOLVER.CLIP_GRAD_VAL
         self.update_weights(norm)
+        self.updates += not overflow
         return values | ({"grad_norm": norm} if clips and not overflow else {})
 
     def update_weights(self, norm: float) -> None:

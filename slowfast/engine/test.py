@@ -4,11 +4,12 @@ import pickle
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from slowfast.datasets import build_loader
+from slowfast.datasets import VideoDataset, build_loader
 from slowfast.datasets.sampling import SWEEP
-from slowfast.engine.evaluate import score_views
+from slowfast.engine.evaluate import report_nonfinite, score_views
 from slowfast.engine.weights import test_weights
 from slowfast.evaluation.complexity import count_flops, count_parameters
 from slowfast.evaluation.meters import test_iter_stats
@@ -22,10 +23,19 @@ from slowfast.utils.logging import log_json_stats, logger
 from slowfast.visualization import TensorboardWriter, save_confusion_matrix
 
 
+class NoScoreError(ValueError):
+    """A test in which no view of any video got a finite score. Raised on every rank."""
+
+    on_every_rank = True
+
+
 def test(cfg, device: torch.device, class_names: list[str], train_seconds: float | None = None) -> None:
     """Scores TEST.NUM_ENSEMBLE_VIEWS clips x TEST.NUM_SPATIAL_CROPS crops of every test video and reports.
 
     With -1 clips, those of every number in SWEEP come from one decoding of each video and one pass of the model.
+
+    Raises:
+        NoScoreError: after all is written, if no score of any view is finite.
     """
     writer = TensorboardWriter(cfg)
     model = build_model(cfg).to(device)
@@ -47,35 +57,10 @@ def test(cfg, device: torch.device, class_names: list[str], train_seconds: float
         )
     seconds = time.perf_counter() - started
     spikes = merge_totals(gather_objects(rates.totals()))
-    if not is_master():
-        return
-    predictions, first = [], 0
-    counts = SWEEP if cfg.TEST.NUM_ENSEMBLE_VIEWS == -1 else (clips,)
-    for clips in counts:  # the report is of the last
-        scores = all_scores.part(first, first + clips * crops)
-        first += clips * crops
-        accuracy = scores.accuracy(cfg.DATA.ENSEMBLE_METHOD)
-        log_json_stats(
-            {
-                "split": "test_final",
-                "top1_acc": f"{accuracy['top1_acc']:.2f}",
-                "top5_acc": f"{accuracy['top5_acc']:.2f}",
-                **({"num_ensemble_views": clips} if len(counts) > 1 else {}),
-            }
-        )
-        name = f"{cfg.DATA.NUM_FRAMES}x{cfg.DATA.TEST_CROP_SIZE}x{clips}x{crops}.pkl"
-        predictions += save_predictions(Path(cfg.OUTPUT_DIR) / name, scores, cfg.DATA.ENSEMBLE_METHOD)
-    if cfg.TEST.SAVE_RESULTS_PATH:
-        predictions.append(save_results(cfg, scores))
-    scored = scores.scored(cfg.DATA.ENSEMBLE_METHOD)
-    writer.add_evaluation("Test", *scored, class_names, 0)
-    writer.close()
-    matrix = Path(cfg.OUTPUT_DIR) / "confusion_matrix.png"
-    save_confusion_matrix(matrix, *scored, class_names)
-    side = cfg.DATA.TEST_CROP_SIZE
-    write_report(
-        Path(cfg.OUTPUT_DIR),
-        Report(
+    if is_master():
+        files, accuracy, clips = write_scores(cfg, all_scores, loader.dataset, class_names, writer)
+        side = cfg.DATA.TEST_CROP_SIZE
+        report = Report(
             accuracy=accuracy,
             class_names=class_names,
             views=(clips, crops),
@@ -86,9 +71,46 @@ def test(cfg, device: torch.device, class_names: list[str], train_seconds: float
             train_seconds=train_seconds,
             test_seconds=seconds,
             weights=str(weights),
-            files=[str(path) for path in (*predictions, matrix)],
-        ),
-    )
+            files=list(map(str, files)),
+        )
+        write_report(Path(cfg.OUTPUT_DIR), report)
+    if not np.isfinite(all_scores.logits[all_scores.valid]).any():
+        raise NoScoreError(
+            f"No video of {loader.dataset.list_path} has a score that is finite: nothing can be computed from the "
+            f"weights {weights}. Test others, or train again with a lower SOLVER.BASE_LR."
+        )
+
+
+def write_scores(
+    cfg, all_scores: Scores, dataset: VideoDataset, class_names: list[str], writer: TensorboardWriter
+) -> tuple[list[Path], dict, int]:
+    """Predictions, log lines and figures for each number of clips; the files, and the last number with its accuracy."""
+    files, first = [], 0
+    crops, method = len(dataset.crops), cfg.DATA.ENSEMBLE_METHOD
+    counts = SWEEP if cfg.TEST.NUM_ENSEMBLE_VIEWS == -1 else (len(dataset.clips),)
+    for clips in counts:  # the report is of the last
+        scores = all_scores.part(first, first + clips * crops)
+        first += clips * crops
+        accuracy = scores.accuracy(method)
+        report_nonfinite(dataset, accuracy["nonfinite_videos"])
+        log_json_stats(
+            {
+                "split": "test_final",
+                "top1_acc": f"{accuracy['top1_acc']:.2f}",
+                "top5_acc": f"{accuracy['top5_acc']:.2f}",
+                **({"num_ensemble_views": clips} if len(counts) > 1 else {}),
+            }
+        )
+        name = f"{cfg.DATA.NUM_FRAMES}x{cfg.DATA.TEST_CROP_SIZE}x{clips}x{crops}.pkl"
+        files += save_predictions(Path(cfg.OUTPUT_DIR) / name, scores, method)
+    if cfg.TEST.SAVE_RESULTS_PATH:
+        files.append(save_results(cfg, scores))
+    predictions = scores.predictions(method)
+    writer.add_evaluation("Test", predictions, scores.labels, class_names, 0)
+    writer.close()
+    files.append(Path(cfg.OUTPUT_DIR) / "confusion_matrix.png")
+    save_confusion_matrix(files[-1], predictions, scores.labels, class_names)
+    return files, accuracy, clips
 
 
 def save_results(cfg, scores: Scores) -> Path:

@@ -8,9 +8,9 @@ import torch
 
 from slowfast.datasets import BadVideos, build_loader, normalize, prefetch
 from slowfast.engine.env import seed_all
-from slowfast.engine.evaluate import score_views
+from slowfast.engine.evaluate import report_nonfinite, score_views
 from slowfast.engine.ledger import Ledger, Position
-from slowfast.engine.nonfinite import ADVICE, NonFiniteLossError
+from slowfast.engine.nonfinite import NonFiniteLossError, advice
 from slowfast.engine.parallel import gathered
 from slowfast.engine.progress import Progress
 from slowfast.engine.signals import RunInterrupted
@@ -60,7 +60,7 @@ def train(cfg, device: torch.device, class_names: list[str]) -> None:
             if validates:
                 scores, stats = trainer.validate(epoch, val_loader)
                 writer.add_scalars({f"Val/{key}": value for key, value in stats.items()}, epoch + 1)
-                writer.add_evaluation("Val", *scores.scored(), class_names, epoch + 1)
+                writer.add_evaluation("Val", scores.predictions(), scores.labels, class_names, epoch + 1)
             if saves:
                 trainer.save(Position(epoch + 1))
         trainer.ledger.finish()
@@ -137,11 +137,12 @@ class Trainer:
             set_learning_rate(self.learner.optimizer, self.meter.lr)
             global_size = sampler.global_size(step - start.steps)
             self.steps_since_save += 1
+            updates = self.learner.updates
             values, stop, save = self.learner.step(batch, epoch, step, steps, global_size, save=self.wants_checkpoint())
             self.meter.timer.step_done()
             if values:
                 self.meter.update(len(batch.labels), **values)
-                self.meter.updates += self.learner.ends_group(step, steps)
+            self.meter.updates += self.learner.updates - updates
             self.show_step(progress, step)
             samples += global_size
             if (stop or save) and self.learner.ends_group(step, steps):
@@ -184,17 +185,17 @@ class Trainer:
         raise RunInterrupted(what)
 
     def end_without_an_update(self, epoch: int) -> None:
-        """Ends a run whose last epoch changed no weight, with a checkpoint of the epochs before it.
+        """Ends a run whose last epoch changed no weight, with a checkpoint of the epochs before and none of its steps.
 
         Raises:
             NonFiniteLossError: always; the same command does that epoch again.
         """
         if epoch:
             self.save(Position(epoch))
-            self.ledger.wait()
+        self.ledger.wait()
+        self.ledger.remove_steps()
         raise NonFiniteLossError(
-            f"No step of the last epoch ({epoch + 1}) was counted: no loss or gradient was finite. Checkpoints hold "
-            f"the weights from before. {ADVICE}"
+            f"No step of the last epoch ({epoch + 1}) was counted: no loss or gradient was finite. {advice(self.cfg)}"
         )
 
     def finish_epoch(self, meter: TrainMeter) -> dict[str, float]:
@@ -237,6 +238,7 @@ class Trainer:
             self.save(self.position)
             self.interrupt(f"epoch {epoch + 1} is saved, its validation will be done again.")
         accuracy = scores.accuracy()
+        report_nonfinite(loader.dataset, accuracy["nonfinite_videos"])
         errors = {"top1_err": 100.0 - accuracy["top1_acc"], "top5_err": 100.0 - accuracy["top5_acc"]}
         self.ledger.record_validation(epoch, **errors, finite=not accuracy["nonfinite_videos"])
         best = self.ledger.best

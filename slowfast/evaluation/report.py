@@ -1,6 +1,7 @@
 """The end of a run: one table for a person, report.json for programs."""
 
 import json
+import math
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,10 @@ class Report:
                 "flops_per_view": self.flops,
                 "flops_per_video": self.flops * self.views[0] * self.views[1],
             },
-            "firing_rate": {"mean": mean_rate(self.firing), "per_layer": rates_of(self.firing)},
+            "firing_rate": {
+                "mean": finite_or_none(mean_rate(self.firing)),
+                "per_layer": {name: finite_or_none(rate) for name, rate in rates_of(self.firing).items()},
+            },
             "train_seconds": self.train_seconds,
             "test_seconds": self.test_seconds,
             "weights": self.weights,
@@ -92,9 +96,14 @@ class Report:
         return "\n".join([rule, *lines, rule])
 
 
+def finite_or_none(value: float | None) -> float | None:
+    """JSON has no NaN and no infinity: null stands for them."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def write_report(output_dir: Path, report: Report) -> None:
     """Writes report.json into `output_dir` and logs the table."""
     path = output_dir / "report.json"
     report.files.append(str(path))
-    path.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(report.as_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     logger.info("%s", report.table())

@@ -40,11 +40,10 @@ class Scores:
         scores[bad_views.any(1) | ~np.isfinite(scores).all(1)] = np.nan
         return scores.astype(np.float32)
 
-    def scored(self, method: str = "sum") -> tuple[np.ndarray, np.ndarray]:
-        """Ensembled scores [V', K] and labels [V'] of the videos that have some, all finite."""
+    def predictions(self, method: str = "sum") -> np.ndarray:
+        """The best class of every video, int64 [V]; -1 where none could be read or a score is not finite."""
         scores = self.ensemble(method)
-        kept = self.valid.any(1) & np.isfinite(scores).all(1)
-        return scores[kept], self.labels[kept]
+        return np.where(self.valid.any(1) & np.isfinite(scores).all(1), scores.argmax(1), -1)
 
     def accuracy(self, method: str = "sum") -> dict:
         """Percent of videos right at 1 and 5, and per class.

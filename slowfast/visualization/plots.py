@@ -14,8 +14,11 @@ MAX_NAME = 28  # characters; a whole sentence (Something-Something) would leave 
 
 
 def confusion_counts(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """How often class i (row) was taken for class j (column), int64 [K, K]."""
-    counts = np.zeros((num_classes, num_classes), np.int64)
+    """How often class i (row) was taken for class j (column), int64 [K, K + 1].
+
+    The last column counts the videos without a score, whose prediction is -1.
+    """
+    counts = np.zeros((num_classes, num_classes + 1), np.int64)
     np.add.at(counts, (labels, predictions), 1)
     return counts
 
@@ -27,7 +30,7 @@ def confusion_matrix_figure(
     *,
     shown: Sequence[int] | None = None,
 ) -> Figure:
-    """Confusion matrix of counts [K, K]: each cell the share of its true class, all predictions counted.
+    """Confusion matrix of `confusion_counts`: each cell the share of its true class, all videos counted.
 
     Args:
         shown: the classes to draw, in this order; all by default. What is taken for another class than these
@@ -51,7 +54,11 @@ def confusion_matrix_figure(
     axes.set_xticks(ticks, written, rotation=90, fontsize=size)
     axes.set_yticks(ticks, written, fontsize=size)
     right = np.trace(part) / max(videos.sum(), 1)
-    axes.set(xlabel="predicted", ylabel="true", title=f"top-1 {right:.1%} of {videos.sum()} videos")
+    unscored = counts[shown, len(names) :].sum()
+    title = f"top-1 {right:.1%} of {videos.sum()} videos" + (
+        f", {unscored} of them without a score" if unscored else ""
+    )
+    axes.set(xlabel="predicted", ylabel="true", title=title)
     if len(shown) <= MAX_WRITTEN:
         for row, column in zip(*np.nonzero(part), strict=True):
             color = "white" if image.norm(shares[row, column]) > 0.6 else "black"
@@ -64,7 +71,7 @@ def topk_histogram_figure(
 ) -> Figure:
     """What the videos of class `label` are taken for: a bar for each of the `topk` most frequent predictions.
 
-    `counts` is the confusion matrix [K, K] of all classes; a class that is never predicted gets no bar.
+    `counts` is `confusion_counts` of all classes; a class that is never predicted gets no bar.
     """
     order = np.argsort(-counts[label], kind="stable")[:topk]
     order = order[counts[label, order] > 0]
@@ -76,16 +83,16 @@ def topk_histogram_figure(
         places, counts[label, order] / max(videos, 1), color=["tab:green" if i == label else "tab:gray" for i in order]
     )
     axes.bar_label(bars, [str(count) for count in counts[label, order]], padding=4)
-    axes.set_yticks(places, [short_name(names[i]) for i in order])
+    axes.set_yticks(places, [short_name([*names, "(no score)"][i]) for i in order])
     # Room for topk bars whatever there is, so that figures of two classes, or of two epochs, can be compared.
     axes.set(xlim=(0, 1.08), ylim=(min(topk, len(names)) - 0.5, -0.5), xlabel="share of its videos")
     axes.set_title(f"{short_name(names[label])}: what its {videos} videos are taken for")
     return figure
 
 
-def save_confusion_matrix(path: str | Path, logits: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> None:
-    """Writes the confusion matrix of scores [N, K] and labels [N] as an image that grows with K."""
-    counts = confusion_counts(logits.argmax(1), labels, len(names))
+def save_confusion_matrix(path: str | Path, predictions: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> None:
+    """Writes the confusion matrix of classes [V] (-1: no score) and labels [V] as an image that grows with K."""
+    counts = confusion_counts(predictions, labels, len(names))
     side = min(8 + len(names) / 16, 24)
     confusion_matrix_figure(counts, names, (side, side)).savefig(path, dpi=120)
 

@@ -44,11 +44,13 @@ class TensorboardWriter:
             for name, value in scalars.items():
                 self.events.add_scalar(name, value, step)
 
-    def add_evaluation(self, split: str, logits: np.ndarray, labels: np.ndarray, names: list[str], step: int) -> None:
-        """Confusion matrix and per-class histograms, as far as they are enabled, of scores [N, K] and labels [N]."""
+    def add_evaluation(
+        self, split: str, predictions: np.ndarray, labels: np.ndarray, names: list[str], step: int
+    ) -> None:
+        """Confusion matrix and per-class histograms, as far as they are enabled, of classes [V] (-1: no score)."""
         if self.events is None:
             return
-        counts = confusion_counts(logits.argmax(1), labels, len(names))
+        counts = confusion_counts(predictions, labels, len(names))
         if self.matrix_classes:
             size = tuple(self.cfg.TENSORBOARD.CONFUSION_MATRIX.FIGSIZE)
             figure = confusion_matrix_figure(counts, names, size, shown=self.matrix_classes)

@@ -12,6 +12,7 @@ from slowfast.cli import main
 from slowfast.config import write_config
 from slowfast.engine import launch, run, step
 from slowfast.engine.nonfinite import NonFiniteGuard, NonFiniteLossError, first_nonfinite_layer
+from slowfast.engine.test import NoScoreError
 from slowfast.models import build_model
 from slowfast.utils.checkpoint import BEST_NAME, checkpoint_dir, epoch_checkpoints, load_checkpoint
 from slowfast.utils.files import save_atomically
@@ -19,7 +20,7 @@ from slowfast.utils.files import save_atomically
 
 def test_a_bad_step_leaves_no_trace_in_running_statistics():
     model = torch.nn.BatchNorm1d(2)
-    guard = NonFiniteGuard(model, 3)
+    guard = NonFiniteGuard(model, 3, "")
     model(torch.randn(4, 2))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     guard.begin_step()
@@ -30,7 +31,7 @@ def test_a_bad_step_leaves_no_trace_in_running_statistics():
 
 
 def test_only_bad_steps_in_a_row_end_the_run():
-    guard = NonFiniteGuard(torch.nn.Linear(1, 1), 2)
+    guard = NonFiniteGuard(torch.nn.Linear(1, 1), 2, "Rest a while.")
     for _ in range(3):
         guard.skipped("Loss nan", [4, 7], "head (Linear)")
         guard.skipped("Loss nan", [4, 7], "head (Linear)")
@@ -39,7 +40,7 @@ def test_only_bad_steps_in_a_row_end_the_run():
     guard.skipped("Loss nan", [4], "")
     guard.skipped("Loss nan", [4], "")
     with pytest.raises(
-        NonFiniteLossError, match=r"\(from 0\): 4, 7\..*3 in a row, and TRAIN\.MAX_NONFINITE_STEPS is 2"
+        NonFiniteLossError, match=r"\(from 0\): 4, 7\..*3 in a row, and TRAIN\.MAX_NONFINITE_STEPS is 2\. Rest a while"
     ):
         guard.skipped("Loss nan", [4, 7], "head (Linear)")
 
@@ -79,7 +80,7 @@ def test_a_run_goes_on_after_a_bad_batch_as_if_its_step_were_not_there(run_cfg, 
 def test_too_many_bad_batches_end_the_run_with_the_last_good_checkpoint_intact(run_cfg, monkeypatch):
     spoil(monkeypatch, set(range(2, 100)))
     cfg = run_cfg("TEST.ENABLE", False, "TRAIN.MAX_NONFINITE_STEPS", 1)
-    with pytest.raises(NonFiniteLossError, match=r"2 in a row.*Lower SOLVER\.BASE_LR"):
+    with pytest.raises(NonFiniteLossError, match=r"2 in a row.*a new OUTPUT_DIR, and lower SOLVER\.BASE_LR"):
         launch(cfg, run)
     (path,) = epoch_checkpoints(cfg.OUTPUT_DIR)
     assert all(value.isfinite().all() for value in load_checkpoint(path)["model_state"].values())
@@ -136,12 +137,44 @@ def test_a_run_whose_last_epoch_counts_no_step_fails_and_fails_again(
     assert not (tmp_path / "out/report.json").exists()
 
 
+def test_a_last_epoch_saved_within_is_done_again_too(run_cfg, monkeypatch):
+    cfg = run_cfg("TRAIN.CHECKPOINT_EVERY_STEPS", 1, "TEST.ENABLE", False)
+    spoil(monkeypatch, {2, 3})
+    with pytest.raises(NonFiniteLossError):
+        launch(cfg, run)
+    spoil(monkeypatch, set())
+    launch(cfg, run)
+    assert stats_of(Path(cfg.OUTPUT_DIR), "train_epoch")[-1]["loss"] > 0
+
+
+def test_an_epoch_whose_every_update_overflowed_in_half_precision_counts_no_step(run_cfg, monkeypatch):
+    class Large(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 1e36  # finite, but not times the scale
+
+    monkeypatch.setattr(
+        step, "build_loss", lambda cfg: lambda x, y: torch.nn.functional.cross_entropy(Large.apply(x), y)
+    )
+    half = ("TRAIN.MIXED_PRECISION", True, "TRAIN.AMP_DTYPE", "float16")
+    cfg = run_cfg("TEST.ENABLE", False, "SOLVER.MAX_EPOCH", 1, *half)
+    with pytest.raises(NonFiniteLossError, match=r"No step of the last epoch.*or set TRAIN\.AMP_DTYPE bfloat16"):
+        launch(cfg, run)
+    assert stats_of(Path(cfg.OUTPUT_DIR), "train_epoch")[0]["loss"] is None
+
+
 def test_a_test_with_scores_that_are_not_finite_is_wrong_and_says_which(run_cfg, tmp_path):
     cfg = run_cfg("TRAIN.ENABLE", False, "TEST.CHECKPOINT_FILE_PATH", str(tmp_path / "w.pyth"))
     weights = build_model(cfg).state_dict()
-    weights["head.bias"][3] = 3e38  # finite, but the sum of six views is not
+    weights["dwconv_bn.bias"].fill_(10)
+    weights["head.weight"].fill_(3e38)
     torch.save({"model_state": weights}, tmp_path / "w.pyth")
-    launch(cfg, run)
+    with pytest.raises(NoScoreError, match=r"No video of .*test\.csv has a score that is finite.*w\.pyth"):
+        launch(cfg, run)
     output = Path(cfg.OUTPUT_DIR)
     report = json.loads((output / "report.json").read_text())
     assert (report["top1_acc"], report["top5_acc"]) == (0, 0)

@@ -52,6 +52,12 @@ def test_unreadable_videos_and_silent_models_are_said():
     assert "no spiking neurons" in report(2, firing={}).table()
 
 
+def test_a_rate_that_is_no_number_is_null_in_the_json(tmp_path):
+    write_report(tmp_path, report(3, firing={"a": (float("nan"), 4)}))
+    content = json.loads((tmp_path / "report.json").read_text(), parse_constant=lambda constant: 0 / 0)
+    assert content["firing_rate"] == {"mean": None, "per_layer": {"a": None}}
+
+
 def test_the_json_says_the_same(tmp_path):
     write_report(tmp_path, report(3))
     content = json.loads((tmp_path / "report.json").read_text())

@@ -55,8 +55,7 @@ def test_unreadable_views_do_not_vote_and_unreadable_videos_are_wrong():
         assert accuracy["top5_acc"] == pytest.approx(200 / 3)
         assert accuracy["per_class"] == {0: 0.0, 1: 100.0, 2: 100.0}
         assert accuracy["unreadable_videos"] == [2]
-    kept, labels = scores.scored()
-    assert (kept.shape, labels.tolist()) == ((2, 6), [1, 2])
+    assert scores.predictions().tolist() == [1, 2, -1]
 
 
 def test_an_unreadable_view_leaves_no_infinity_in_the_maximum():
@@ -78,7 +77,7 @@ def test_a_view_that_is_not_finite_makes_its_video_wrong(method, value):
     assert accuracy["per_class"] == {1: 0.0, 2: 0.0, 3: 100.0}
     assert accuracy["nonfinite_videos"] == [0, 1]
     assert np.isnan(scores.ensemble(method)[:2]).all()  # who ranks the predictions again is warned too
-    assert scores.scored(method)[1].tolist() == [3]
+    assert scores.predictions(method).tolist() == [-1, -1, 3]
 
 
 def test_a_sum_that_overflows_is_not_finite():

@@ -28,9 +28,18 @@ def texts(labels):
 
 
 def test_counts_have_true_classes_in_rows():
-    counts = confusion_counts(np.array([0, 2, 2, 2]), np.array([0, 1, 1, 2]), 3)
-    assert counts.tolist() == [[1, 0, 0], [0, 0, 2], [0, 0, 1]]
+    counts = confusion_counts(np.array([0, 2, 2, 2, -1]), np.array([0, 1, 1, 2, 0]), 3)
+    assert counts.tolist() == [[1, 0, 0, 1], [0, 0, 2, 0], [0, 0, 1, 0]]
     assert counts.dtype == np.int64
+
+
+def test_videos_without_a_score_are_wrong_in_the_figures_too():
+    counts = confusion_counts(np.array([0, -1, -1]), np.array([0, 0, 1]), 2)
+    figure = confusion_matrix_figure(counts, ["walk", "run"])
+    np.testing.assert_allclose(cells(figure), [[0.5, 0], [0, 0]])
+    assert figure.axes[0].get_title() == "top-1 33.3% of 3 videos, 2 of them without a score"
+    axes = topk_histogram_figure(counts, ["walk", "run"], label=0, topk=2).axes[0]
+    assert texts(axes.get_yticklabels()) == ["walk", "(no score)"]
 
 
 def test_rows_are_shares_of_the_true_class_and_the_title_is_the_accuracy():
@@ -77,7 +86,7 @@ def test_the_saved_image_has_room_for_every_name_of_101(tmp_path):
     for num_classes in (8, 101):
         path = tmp_path / f"{num_classes}.png"
         save_confusion_matrix(
-            path, np.eye(num_classes), labels[:num_classes], [f"class {i}" for i in range(num_classes)]
+            path, labels[:num_classes], labels[:num_classes], [f"class {i}" for i in range(num_classes)]
         )
         image = imread(path)
         assert image.std() > 0.02  # something is drawn

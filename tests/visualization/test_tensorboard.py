@@ -51,7 +51,7 @@ def subset(tmp_path):
 
 def evaluate(cfg):
     writer = TensorboardWriter(cfg)
-    writer.add_evaluation("Val", LOGITS, LABELS, NAMES, 7)
+    writer.add_evaluation("Val", LOGITS.argmax(1), LABELS, NAMES, 7)
     writer.close()
     return read(cfg)
 
@@ -132,7 +132,7 @@ def test_elsewhere_every_call_does_nothing(make_cfg, monkeypatch, why):
         monkeypatch.setattr(tensorboard, "is_master", lambda: False)
     writer = TensorboardWriter(cfg)
     writer.add_scalars({"loss": 1.0}, 1)
-    writer.add_evaluation("Val", LOGITS, LABELS, NAMES, 1)
+    writer.add_evaluation("Val", LOGITS.argmax(1), LABELS, NAMES, 1)
     writer.close()
     assert not Path(cfg.OUTPUT_DIR).exists()
 
@@ -148,7 +148,7 @@ cfg = get_cfg()
 cfg.merge_from_list(["OUTPUT_DIR", {str(tmp_path)!r}, "TENSORBOARD.ENABLE", True, "MODEL.NUM_CLASSES", 2])
 cfg.merge_from_list(["TENSORBOARD.CONFUSION_MATRIX.ENABLE", True, "TENSORBOARD.CONFUSION_MATRIX.FIGSIZE", [2, 2]])
 writer = TensorboardWriter(cfg)
-writer.add_evaluation("Val", np.eye(2), np.arange(2), ["0", "1"], 1)
+writer.add_evaluation("Val", np.arange(2), np.arange(2), ["0", "1"], 1)
 writer.close()
 assert "matplotlib.pyplot" not in sys.modules
 """
