@@ -4,7 +4,7 @@ import os
 import sys
 
 from slowfast.config import assert_and_infer_cfg, help_config, load_config, parse_args
-from slowfast.models import refuse_unknown_model
+from slowfast.models import refuse_unknown_model, refuse_unregistered
 from slowfast.utils.logging import USER_ERRORS, report_error
 from slowfast.version import __version__
 
@@ -32,8 +32,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         for file in args.cfg_files:
             refuse_unknown_model(file, args.opts)
-            cfg = assert_and_infer_cfg(load_config(file, args.opts, args.shards))
-            launch(cfg, run, args.init_method)
+            cfg = load_config(file, args.opts, args.shards)
+            refuse_unregistered(cfg)
+            launch(assert_and_infer_cfg(cfg), run, args.init_method)
     except USER_ERRORS as error:
         report_error(error, rank=int(os.environ.get("RANK", 0)))
         return 1

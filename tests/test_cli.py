@@ -82,6 +82,7 @@ def cut_a_video(folder):
         (break_nothing, ("MODEL.NUM_CLASSES", "1"), ["train.csv:2: label 1", "MODEL.NUM_CLASSES"]),
         (break_nothing, ("NUM_GPUS", "64", "TRAIN.BATCH_SIZE", "64", "TEST.BATCH_SIZE", "64"), ["NUM_GPUS 64", "Set"]),
         (break_nothing, ("MODEL.MODEL_NAME", "SVFromer"), ["Did you mean SVFormer"]),
+        (break_nothing, ("MODEL.MODEL_NAME", "Uniformer2d_psnn_lgfX"), ["Did you mean Uniformer2d_psnn_lgf?"]),
         (break_nothing, ("MODEL.MODEL_NAME", "SlowFast", "SOLVER.BASE_LR", "fast"), ["'SlowFast' is not registered"]),
         (remove_a_video, ("SOLVER.BASE_RL", "1", "MODEL.MODEL_NAME", "X3D"), ["'X3D' is not registered"]),
         (break_nothing, ("MIXUP.PROB", "3", "MODEL.ARCH", "uniformer", *LIGHT), [f"{LIGHT[1]} is not supported"]),
@@ -111,6 +112,12 @@ def test_a_mistake_gets_one_message_before_any_training(harm, options, message, 
     assert "Traceback" not in captured.err
     assert "epoch 1/" not in captured.out
     assert not list(tmp_path.glob("out/checkpoints/*"))
+
+
+def test_a_config_that_names_no_model_is_told_so_before_its_other_mistakes(tmp_path, capfd):
+    (tmp_path / "slowfast.yaml").write_text("MIXUP: {PROB: 3}\nNUM_GPUS: 64\n")
+    assert main(["--cfg", str(tmp_path / "slowfast.yaml")]) == 1
+    assert "MODEL.MODEL_NAME 'SlowFast' is not registered. Did you mean Slow?" in capfd.readouterr().err
 
 
 def test_the_package_runs_from_any_directory_and_tells_its_version(tmp_path):

@@ -1,5 +1,6 @@
 """Presets: a name for MODEL.MODEL_NAME that stands for a registered model and its published values."""
 
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from slowfast.config.defaults import DECLARED
@@ -16,7 +17,9 @@ class Preset(NamedTuple):
 
 PRESETS: dict[str, Preset] = {}
 ARCHITECTURES: dict[str, str] = {}  # upstream's MODEL.ARCH -> preset
-UNSUPPORTED: dict[str, str] = {}  # upstream's names of models that are not here, in lower case -> what they are
+UNSUPPORTED: dict[
+    str, str
+] = {}  # patterns of upstream's names of models that are not here, in lower case -> what they are
 
 
 def add_preset(name: str, model: str, *, arch: str | None = None, **values: object) -> None:
@@ -32,11 +35,16 @@ def add_preset(name: str, model: str, *, arch: str | None = None, **values: obje
 
 
 def add_unsupported(name: str, kind: str) -> None:
-    """Declares that upstream's `name`, as MODEL.MODEL_NAME or MODEL.ARCH in any case, is refused.
+    """Declares that upstream's `name` or names (a shell pattern), as MODEL.MODEL_NAME or MODEL.ARCH, are refused.
 
     `kind`: what it is, as in "this KIND is not built here".
     """
     UNSUPPORTED[name.lower()] = kind
+
+
+def unsupported_kind(name: str) -> str:
+    """What a model of upstream's that is not built here is; empty for any other name."""
+    return next((kind for pattern, kind in UNSUPPORTED.items() if fnmatchcase(name.lower(), pattern)), "")
 
 
 def preset_name(cfg: CfgNode) -> str:
@@ -48,11 +56,11 @@ def preset_name(cfg: CfgNode) -> str:
     key, name = "MODEL.MODEL_NAME", cfg.MODEL.MODEL_NAME
     if name == DECLARED[key].default:
         key, by_arch = "MODEL.ARCH", cfg.MODEL.ARCH.lower()
-        name = ARCHITECTURES.get(by_arch, by_arch if by_arch in UNSUPPORTED else name)
-    if name.lower() in UNSUPPORTED:
+        name = ARCHITECTURES.get(by_arch, by_arch if unsupported_kind(by_arch) else name)
+    if kind := unsupported_kind(name):
         raise ConfigError(
-            f"{key} {name} is not supported: this {UNSUPPORTED[name.lower()]} is not built here, and no settings of "
-            "another model make it. Set MODEL.MODEL_NAME to a model that `python -m slowfast.models.list` prints."
+            f"{key} {name} is not supported: this {kind} is not built here, and no settings of another model make it. "
+            "Set MODEL.MODEL_NAME to a model that `python -m slowfast.models.list` prints."
         )
     return name
 

@@ -33,7 +33,6 @@ ELSEWHERE = {
 # Of MODEL.MODEL_NAME ResNet, C2D and Slow; no other model has such a thing.
 OTHER_RESNETS = {
     "RESNET.NUM_GROUPS": "grouped convolutions",
-    "RESNET.TRANS_FUNC": "another block than the one of RESNET.DEPTH",
     "RESNET.SPATIAL_STRIDES": "other strides",
     "RESNET.SPATIAL_DILATIONS": "dilated convolutions",
     "RESNET.STRIDE_1X1": "a stride of a block's first convolution",
@@ -50,10 +49,12 @@ def refuse_unbuilt(cfg: CfgNode) -> None:
     defaults, values = accepted_keys()["not_built"], flatten(cfg)
     is_resnet = preset_model(cfg.MODEL.MODEL_NAME) == "ResNet"
     for key, what in (ELSEWHERE | OTHER_RESNETS if is_resnet else ELSEWHERE).items():
-        if values[key] is not None and list(leaves(values[key])) != list(leaves(defaults[key])):
+        value, default = values[key], defaults[key]
+        is_none = value is None or not (value or default)  # 0 where None is the default
+        if not is_none and list(leaves(value)) != list(leaves(default)):
             raise ConfigError(
-                f"{key} is {values[key]!r} and asks for {what}, which is not built: without it this would be another "
-                f"run. Leave it at its default {defaults[key]!r}."
+                f"{key} {value!r} asks for {what}. That is not built here, and without it this would be another run. "
+                f"Remove the key, or set it to its default {default!r}."
             )
 
 

@@ -10,7 +10,7 @@ import torch
 from slowfast.datasets import VideoDataset, build_loader
 from slowfast.datasets.sampling import SWEEP
 from slowfast.engine.evaluate import report_nonfinite, score_views
-from slowfast.engine.weights import test_weights
+from slowfast.engine.weights import test_weights, warn_other_settings
 from slowfast.evaluation.complexity import count_flops, count_parameters
 from slowfast.evaluation.meters import test_iter_stats
 from slowfast.evaluation.report import Report, write_report
@@ -40,7 +40,9 @@ def test(cfg, device: torch.device, class_names: list[str], train_seconds: float
     writer = TensorboardWriter(cfg)
     model = build_model(cfg).to(device)
     weights = test_weights(cfg)
-    logger.info("Testing %s", load_weights(model, weights, new_head=False))
+    report = load_weights(model, weights, new_head=False)
+    logger.info("Testing %s", report)
+    warn_other_settings(cfg, report.settings, weights)
     loader = build_loader(cfg, "test")
     clips, crops = len(loader.dataset.clips), len(loader.dataset.crops)
     started = time.perf_counter()

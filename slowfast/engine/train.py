@@ -15,6 +15,7 @@ from slowfast.engine.parallel import gathered
 from slowfast.engine.progress import Progress
 from slowfast.engine.signals import RunInterrupted
 from slowfast.engine.step import Learner
+from slowfast.engine.weights import warn_other_settings
 from slowfast.evaluation.meters import TrainMeter, gpu_mem, merge_meters, ram, val_iter_stats
 from slowfast.models.pretrained import initial_weights, load_weights
 from slowfast.solver import build_lr_schedule, set_learning_rate
@@ -112,6 +113,7 @@ class Trainer:
             clear_patterns=tuple(self.cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN),
         )
         logger.info("Initial weights from %s", report)
+        warn_other_settings(self.cfg, report.settings, path)
 
     def train_epoch(self, start: Position, loader) -> dict[str, float]:
         """The rest of an epoch from `start`; returns the whole epoch's loss, errors and learning rate.

@@ -1,8 +1,30 @@
-"""Which weights a test takes."""
+"""Which weights a test takes, and whether weights were trained for what is computed with them."""
 
 from pathlib import Path
 
+import yaml
+
+from slowfast.config.node import flatten
 from slowfast.utils.checkpoint import BEST_NAME, checkpoint_dir, epoch_checkpoints
+from slowfast.utils.logging import logger
+
+# With another value of these, the same weights compute other outputs; nothing in their names or shapes tells.
+DECISIVE = (
+    *("SNN.NEURON", "SNN.TAU", "SNN.V_THRESHOLD", "SNN.V_RESET", "SNN.DECAY_INPUT"),
+    *("DATA.MEAN", "DATA.STD", "DATA.REVERSE_INPUT_CHANNEL", "DATA.RESIZE_ANTIALIAS"),
+)
+
+
+def warn_other_settings(cfg, settings: str, path: str | Path) -> None:
+    """Says which of these a checkpoint's run had otherwise; `settings` is its configuration as YAML, or empty."""
+    try:
+        then = yaml.safe_load(settings)
+    except yaml.YAMLError:
+        return  # another program's own form
+    then, now = flatten(then if isinstance(then, dict) else {}), flatten(yaml.safe_load(cfg.dump()))
+    others = [f"{key} {then[key]} then, {now[key]} now" for key in DECISIVE if key in then and then[key] != now[key]]
+    if others:
+        logger.warning("The weights of %s were trained with other settings: %s.", path, "; ".join(others))
 
 
 def test_weights(cfg) -> Path:

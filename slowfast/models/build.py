@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from slowfast.config import CfgNode, apply_preset, named_model, preset_model
+from slowfast.config.presets import PRESETS, preset_name
 from slowfast.spiking.packing import pack_spikes
 from slowfast.utils.registry import Registry
 
@@ -31,11 +32,11 @@ def model_class(name: str) -> type[nn.Module]:
     Raises:
         KeyError: as `build_model`.
     """
-    return MODEL_REGISTRY.get(preset_model(name))
+    return MODEL_REGISTRY.get(preset_model(name), also=PRESETS)
 
 
 def refuse_unknown_model(file: str | Path, opts: list) -> None:
-    """Before anything else is said of a config: for another model most of it would be of no use.
+    """Before anything else is said of a config that names its model: for another one most of it would be of no use.
 
     Raises:
         KeyError: as `build_model`.
@@ -44,3 +45,8 @@ def refuse_unknown_model(file: str | Path, opts: list) -> None:
     name = named_model(file, opts)
     if name is not None:
         model_class(name)
+
+
+def refuse_unregistered(cfg: CfgNode) -> None:
+    """The same of a whole config, which may also leave the model at the default."""
+    model_class(preset_name(cfg))

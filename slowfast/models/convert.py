@@ -31,7 +31,8 @@ EPILOG = """examples:
   tools/convert_checkpoint.py run/best.pyth theirs.pyth --cfg FILE --to upstream"""
 
 
-FLOATS = ("*weight", "*bias", "*running_mean", "*running_var")  # in every model, where there is none to ask
+# In every model, where there is none to ask; `w` is a PLIF's.
+FLOATS = ("*weight", "*bias", "*running_mean", "*running_var", "*.w", "*token", "*embed")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -31,6 +31,7 @@ class LoadReport:
     mismatched: list[str] = field(default_factory=list)  # "name: file (10, 4), model (11, 4)"
     reshaped: list[str] = field(default_factory=list)  # "name: (64, 3, 4, 4) -> (64, 3, 3, 4, 4)"
     renamed: list[str] = field(default_factory=list)  # "theirs -> ours"
+    settings: str = ""  # the configuration of the file's run, as YAML, where the file has it
 
     def __str__(self) -> str:
         lines = [f"{self.source}: {self.layout + ', ' if self.layout else ''}{len(self.loaded)} tensors loaded"]
@@ -65,11 +66,13 @@ def load_weights(
         CheckpointError: the file cannot be read, its weights are no finite floats, or too little of them fits.
     """
     name = "state dict" if isinstance(source, dict) else str(source)
-    tensors = find_weights(source if isinstance(source, dict) else load_checkpoint(source), name)
+    checkpoint = source if isinstance(source, dict) else load_checkpoint(source)
+    tensors = find_weights(checkpoint, name)
     own = model.state_dict()
     theirs = clean_names(tensors, own, clear_patterns)
     layout = recognise(theirs, getattr(model, "layouts", ()))
-    report = LoadReport(name, layout.name if layout else "")
+    settings = checkpoint.get("cfg")
+    report = LoadReport(name, layout.name if layout else "", settings=settings if isinstance(settings, str) else "")
     refuse_unusable_weights(theirs, own, layout, name)
     fitting = fit(adapt(theirs, own, layout, report), own, report)
     refuse_poor_fit(model, theirs, report, layout, max_unloaded, new_head)

@@ -13,6 +13,9 @@ from slowfast.models.layers import Stage
 from slowfast.models.layouts import SLOWFAST_RESNET, TORCHVISION_RESNET
 from slowfast.spiking import BatchNorm
 
+# Upstream's defaults; a config that has them has, most likely, not thought of them.
+TRANS_FUNC, NUM_BLOCK_TEMP_KERNEL = "bottleneck_transform", [[3], [4], [6], [3]]
+
 add_section(
     "RESNET",
     {
@@ -22,6 +25,11 @@ add_section(
         "TEMPORAL_KERNELS": (
             None,
             "Frames the first convolution of a block sees, for each stage. None: as MODEL.ARCH (c2d, slow).",
+        ),
+        "TRANS_FUNC": (TRANS_FUNC, "Block. The one of DEPTH is built, and another that is set here is refused."),
+        "NUM_BLOCK_TEMP_KERNEL": (
+            NUM_BLOCK_TEMP_KERNEL,
+            "Blocks of each stage that see TEMPORAL_KERNELS frames: all of them, and another number is refused.",
         ),
         "TEMPORAL_POOL": (None, "Frames pooled after the first stage. None: as MODEL.ARCH."),
     },
@@ -45,14 +53,13 @@ class ResNet(nn.Module):
     def __init__(self, cfg):
         super().__init__()
         kernels, pool = temporal_design(cfg)
-        net = over_frames(
-            image_resnet(
-                cfg.RESNET.DEPTH,
-                width_per_group=cfg.RESNET.WIDTH_PER_GROUP,
-                zero_init_residual=cfg.RESNET.ZERO_INIT_FINAL_BN,
-            ),
-            kernels,
+        net = image_resnet(
+            cfg.RESNET.DEPTH,
+            width_per_group=cfg.RESNET.WIDTH_PER_GROUP,
+            zero_init_residual=cfg.RESNET.ZERO_INIT_FINAL_BN,
         )
+        refuse_other_blocks(cfg, net)
+        net = over_frames(net, kernels)
         self.conv1 = frame_conv(nn.Conv2d(cfg.DATA.INPUT_CHANNEL_NUM[0], 64, 7, stride=2, padding=3), frames=1)
         self.bn1, self.relu, self.maxpool = net.bn1, net.relu, net.maxpool
         checkpoints = cfg.MODEL.CHECKPOINT_NUM if cfg.MODEL.USE_CHECKPOINT else [0] * 4
@@ -82,6 +89,24 @@ def temporal_design(cfg) -> tuple[list[int], int]:
             "A ResNet on clips is C2D or Slow. Set MODEL.MODEL_NAME to one of them, or MODEL.ARCH c2d or slow."
         )
     return kernels, pool
+
+
+def refuse_other_blocks(cfg, net: nn.Module) -> None:
+    """Refuses configs that ask for other blocks, or other ones over time, than the net of their DEPTH has.
+
+    Raises:
+        ValueError: so.
+    """
+    stages = (net.layer1, net.layer2, net.layer3, net.layer4)
+    block, blocks = "bottleneck_transform" if cfg.RESNET.DEPTH >= 50 else "basic_transform", [[len(s)] for s in stages]
+    for key, asked, default, built in (
+        ("RESNET.TRANS_FUNC", cfg.RESNET.TRANS_FUNC, TRANS_FUNC, block),
+        ("RESNET.NUM_BLOCK_TEMP_KERNEL", cfg.RESNET.NUM_BLOCK_TEMP_KERNEL, NUM_BLOCK_TEMP_KERNEL, blocks),
+    ):
+        if asked not in (default, built):
+            raise ValueError(
+                f"{key} {asked!r} is not built with RESNET.DEPTH {cfg.RESNET.DEPTH}. Remove the key, or set {built!r}."
+            )
 
 
 def image_resnet(depth: int, **options) -> nn.Module:

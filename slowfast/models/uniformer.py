@@ -184,5 +184,4 @@ add_preset(
 )
 
 # Upstream's light models, which drop tokens as they go.
-for light in ("Uniformer_light", "Uniformer_light_fp32", "Uniformer_light_ls_fp32"):
-    add_unsupported(light, "light variant of UniFormer")
+add_unsupported("Uniformer_light*", "light variant of UniFormer")

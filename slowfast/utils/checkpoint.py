@@ -123,7 +123,9 @@ def last_good_checkpoint(
         return path, state, problems
     if problems:
         raise CheckpointError(
-            "No checkpoint of this run can be used: " + " ".join(problems) + " Remove them to start over."
+            "No checkpoint of this run can be used: "
+            + " ".join(problems)
+            + f" Set another OUTPUT_DIR, or remove the checkpoints of {output_dir} to start over."
         )
     return None
 

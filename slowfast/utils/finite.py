@@ -34,8 +34,8 @@ def refuse_unusable(
     if found:
         more = f", and {len(found) - NAMED} more" if len(found) > NAMED else ""
         raise CheckpointError(
-            f"{source} is not loaded: {len(found)} of {count} values in it hold NaN, infinite numbers or another kind "
-            f"of number than belongs there: {', '.join(found[:NAMED])}{more}. Take another checkpoint."
+            f"{source} is not loaded: {len(found)} of its {count} tensors and numbers cannot be used: "
+            f"{', '.join(found[:NAMED])}{more}."
         )
 
 
@@ -43,6 +43,8 @@ def flaw(value: Tensor | float, dtype: torch.dtype | None) -> str:
     """What is wrong with a value where one of `dtype` belongs; empty if nothing is."""
     if not isinstance(value, Tensor):
         return flaw_of_bounds(value, value, math.inf)
+    if value.layout is not torch.strided:
+        return str(value.layout).removeprefix("torch.")
     wants_float = dtype is not None and dtype.is_floating_point
     wants_number = wants_float or dtype in (torch.int64, torch.int32)
     is_other = wants_float and not value.is_floating_point()

@@ -1,6 +1,7 @@
 """Registry: names to classes, with an error that lists what exists."""
 
 import difflib
+from collections.abc import Iterable
 
 from fvcore.common.registry import Registry as FvcoreRegistry
 
@@ -15,8 +16,10 @@ class Registry(FvcoreRegistry):
             return obj
         return lambda decorated: self.register(decorated, name=name)
 
-    def get(self, name: str):
+    def get(self, name: str, also: Iterable[str] = ()):
         """The registered object.
+
+        `also`: names that the key takes besides.
 
         Raises:
             KeyError: nothing by that name; the message has the nearest name and all there are.
@@ -24,7 +27,7 @@ class Registry(FvcoreRegistry):
         if name in self:
             return self._obj_map[name]
         names = sorted(self._obj_map)
-        by_lower = {known.lower(): known for known in names}
+        by_lower = {known.lower(): known for known in (*names, *also)}
         near = [by_lower[match] for match in difflib.get_close_matches(str(name).lower(), by_lower, n=1)]
         hint = f" Did you mean {near[0]}?" if near else ""
         raise KeyError(f"{self._name} {name!r} is not registered.{hint} Registered: {', '.join(names)}.")

@@ -121,7 +121,7 @@ def test_more_factors_than_steps_are_taken_and_said():
     ],
 )
 def test_what_upstream_would_compute_otherwise_is_refused(key, value, what):
-    with pytest.raises(ConfigError, match=rf"{key} is .*{what}.*not built.*Leave it at"):
+    with pytest.raises(ConfigError, match=rf"{key} .*asks for .*{what}.*not built.*Remove the key"):
         checked(key, value)
 
 
@@ -130,9 +130,13 @@ def test_no_non_local_blocks_in_any_form_are_none(nothing):
     checked("NONLOCAL.LOCATION", nothing, "DETECTION.ENABLE", False, "MULTIGRID.LONG_CYCLE", None, "TASK", "")
 
 
+def test_no_layer_before_the_head_may_be_written_as_0():
+    checked("UNIFORMER.REPRESENTATION_SIZE", 0)
+
+
 def test_another_resnet_is_refused_where_a_resnet_is_built():
     strides = ("RESNET.SPATIAL_STRIDES", [[1], [2], [2], [1]])
-    with pytest.raises(ConfigError, match=r"RESNET\.SPATIAL_STRIDES is .*not built"):
+    with pytest.raises(ConfigError, match=r"RESNET\.SPATIAL_STRIDES .*not built"):
         checked("MODEL.MODEL_NAME", "Slow", *strides)
     checked("MODEL.MODEL_NAME", "Slow", "RESNET.SPATIAL_STRIDES", [1, 2, 2, 2])
     checked("MODEL.MODEL_NAME", "SVFormer", *strides)

@@ -28,6 +28,21 @@ def test_full_size_models_have_the_published_number_of_parameters(name, options,
     assert count_parameters(build(name, *options)) == pytest.approx(millions * 1e6, abs=0.005e6)
 
 
+def test_blocks_may_be_named_as_they_are_and_not_otherwise():
+    tiny = ("MODEL.NUM_CLASSES", 5)
+    build("Slow", *tiny, "RESNET.DEPTH", 18, "RESNET.TRANS_FUNC", "basic_transform")
+    build(
+        "Slow", *tiny, "RESNET.TRANS_FUNC", "bottleneck_transform", "RESNET.NUM_BLOCK_TEMP_KERNEL", [[3], [4], [6], [3]]
+    )
+    for depth, key, value in (
+        (50, "TRANS_FUNC", "basic_transform"),
+        (18, "TRANS_FUNC", "x3d_transform"),
+        (18, "NUM_BLOCK_TEMP_KERNEL", [[2], [2], [2], [1]]),
+    ):
+        with pytest.raises(ValueError, match=rf"RESNET\.{key} .* is not built with RESNET\.DEPTH {depth}.*or set "):
+            build("Slow", *tiny, "RESNET.DEPTH", depth, f"RESNET.{key}", value)
+
+
 def test_c2d_pools_pairs_of_frames_and_slow_does_not():
     c2d, slow = (build(name, "RESNET.DEPTH", 18) for name in ("C2D", "Slow"))
     flops = {model: [count_flops_from_shapes(model, (3, t, 64, 64)) for t in (1, 2)] for model in (c2d, slow)}

@@ -160,7 +160,7 @@ def test_a_head_dimension_that_does_not_divide_is_refused():
         build_model(tiny("UNIFORMER.HEAD_DIM", 5))
 
 
-@pytest.mark.parametrize("name", ["Uniformer_light", "Uniformer_light_fp32", "uniformer_light_LS_fp32"])
+@pytest.mark.parametrize("name", ["Uniformer_light", "Uniformer_light_xxs", "uniformer_light_LS_fp32"])
 def test_the_light_models_are_refused_by_name(name):
     with pytest.raises(
         ConfigError, match=rf"MODEL\.MODEL_NAME {name} is not supported: this light variant of UniFormer"

@@ -59,7 +59,7 @@ def test_a_checkpoint_of_no_use_gives_way_like_a_damaged_one(tmp_path):
     path, _, problems = last_good_checkpoint(tmp_path, check)
     assert (path.name, problems) == (NAME.format(1), [f"{NAME.format(2)} is of no use."])
     path.unlink()
-    with pytest.raises(CheckpointError, match=r"can be used: checkpoint_epoch_00002\.pyth is of no use\. Remove them"):
+    with pytest.raises(CheckpointError, match=r"can be used: checkpoint_epoch_00002\.pyth is of no use\. Set another"):
         last_good_checkpoint(tmp_path, check)
 
 
@@ -130,7 +130,7 @@ def test_safetensors_are_known_by_their_name(tmp_path):
 
 def test_if_none_can_be_read_it_is_an_error_not_a_fresh_start(tmp_path):
     save(tmp_path, 1).write_bytes(b"")
-    with pytest.raises(CheckpointError, match="Remove them to start over"):
+    with pytest.raises(CheckpointError, match="Set another OUTPUT_DIR, or remove the checkpoints of"):
         last_good_checkpoint(tmp_path)
     assert last_good_checkpoint(tmp_path / "empty") is None
 

@@ -17,7 +17,7 @@ def test_one_number_that_is_not_finite_is_found_anywhere(place, number, said):
     value = torch.randn(100_000)
     value[place] = number
     for dtype in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
-        with pytest.raises(CheckpointError, match=rf"file\.pyth .*1 of 2 .*: b\.weight \({said}\)"):
+        with pytest.raises(CheckpointError, match=rf"file\.pyth .*1 of its 2 .*: b\.weight \({said}\)"):
             check(value.to(dtype))
     with pytest.raises(CheckpointError, match=said):
         check(value.view(100, 1000).t())
@@ -54,6 +54,7 @@ def test_numbers_that_fit_pass(value, dtype):
         (torch.tensor(math.nan), torch.int64, "NaN"),
         (torch.tensor(True), torch.int64, "bool"),
         (torch.tensor(1j), None, "complex64"),
+        (torch.ones(3, 3).to_sparse(), torch.float32, "sparse_coo"),
         (torch.full((3,), 1e39, dtype=torch.float64), torch.float32, "infinite"),  # as float32
         (math.nan, None, "NaN"),
         (math.inf, None, "infinite"),
@@ -66,7 +67,7 @@ def test_numbers_that_do_not_fit_are_refused(value, dtype, said):
 
 def test_the_first_are_named_and_all_are_counted():
     values = [(f"layer{i}", torch.tensor(math.nan)) for i in range(9)]
-    with pytest.raises(CheckpointError, match=r"9 of 9 .*layer0 \(NaN\), .*layer3 \(NaN\), and 5 more\. Take another"):
+    with pytest.raises(CheckpointError, match=r"9 of its 9 .*layer0 \(NaN\), .*layer3 \(NaN\), and 5 more\."):
         refuse_unusable(values, {}.get, "file.pyth")
 
 
