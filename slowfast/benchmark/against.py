@@ -16,7 +16,8 @@ from slowfast.benchmark.separate import THIS_TREE, SeparateProcess
 CLOCKS = ("wall", "cpu")
 NOTE = (
     "Medians of {runs} runs in turns, {seconds}, each tree in a process of its own, a run of each unmeasured first. "
-    "x there: how many times faster than the other tree, the median over turns, its least and its most."
+    "there / here: above 1 this tree is faster; median, least and most over the turns. Where 1 lies between least and "
+    "most, the trees differ by no more than the noise."
 )
 
 
@@ -78,7 +79,7 @@ def row_of(title: str, stage: str, here: list[float], there: list[float]) -> dic
     faster = [other / own for own, other in zip(here, there, strict=True)]
     return {
         **{"subject": title, "stage": stage, "here ms": 1e3 * median(here), "there ms": 1e3 * median(there)},
-        **{"x there": median(faster), "min": min(faster), "max": max(faster), "runs": len(faster)},
+        **{"there / here": median(faster), "least": min(faster), "most": max(faster), "runs": len(faster)},
     }
 
 

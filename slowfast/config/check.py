@@ -239,14 +239,18 @@ def schedule_is_complete(cfg: CfgNode) -> None:
             )
         return
     steps, lrs = cfg.SOLVER.STEPS, cfg.SOLVER.LRS
-    if not steps or len(steps) > len(lrs) or steps[0] != 0 or sorted(steps) != list(steps):
+    if not steps or steps[0] != 0 or sorted(steps) != list(steps):
         raise ConfigError(
-            f"SOLVER.LR_POLICY steps_with_relative_lrs needs SOLVER.STEPS {steps} ascending from 0 and at least as "
-            f"many SOLVER.LRS {lrs}, such as STEPS [0, 20, 40] and LRS [1, 0.1, 0.01]."
+            f"With SOLVER.LR_POLICY steps_with_relative_lrs SOLVER.STEPS {steps} must ascend from 0, as [0, 20, 40]."
+        )
+    if len(lrs) < len(steps):
+        raise ConfigError(
+            f"SOLVER.LRS has {len(lrs)} values and SOLVER.STEPS {len(steps)}. Give each step its factor, such as "
+            "[1, 0.1, 0.01] for [0, 20, 40]."
         )
     if len(lrs) > len(steps):
-        unused = lrs[len(steps) :]
-        cfg.remember(f"The last of SOLVER.LRS, {unused}, are not used: SOLVER.STEPS {steps} has no epochs for them.")
+        unused = ", ".join(map(str, lrs[len(steps) :]))
+        cfg.remember(f"SOLVER.LRS has {len(lrs)} values and SOLVER.STEPS {len(steps)}: {unused} will not be used.")
 
 
 @rule

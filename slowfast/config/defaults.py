@@ -178,8 +178,7 @@ add_section(
         "VAL_VIEW": (
             "center",
             "Validation view: center (middle clip, center crop), or random as upstream: a random crop of a random "
-            "clip, mirrored or not; for sth and kinetics_sparse of the first test clip (of 10 with NUM_ENSEMBLE_VIEWS "
-            "-1); for hmdb the first test view (left or top, TEST_CROP_SIZE), nothing random.",
+            "clip. sth, kinetics_sparse and hmdb differ: DATASET.md has a table.",
         ),
         "EVENT_SPLIT_BY": ("number", "Event frames: each of as many events (number) or of as much time (time)."),
         "MAX_BAD_VIDEOS": (0.01, "Share of the training videos that may turn out unreadable in an epoch."),
@@ -218,7 +217,7 @@ add_section(
         ),
         "RE_COUNT": (
             1,
-            "Most boxes erased in a clip; above 1 its first NUM_FRAMES // RE_COUNT frames are left alone, as upstream.",
+            "Most boxes erased in a clip. Above 1, its first NUM_FRAMES // RE_COUNT frames stay, as upstream.",
         ),
     },
 )
@@ -246,8 +245,8 @@ add_section(
         "NUM_CLASSES": (400, "Classes; labels run from 0 to NUM_CLASSES - 1."),
         "LOSS_FUNC": (
             "cross_entropy",
-            "Training loss, always of logits: cross_entropy; soft_cross_entropy, with MIXUP.ENABLE; bce_logit, binary "
-            "cross-entropy of each class's sigmoid; bce, of the softmax (upstream's takes probabilities); mse.",
+            "Training loss. All take logits: cross_entropy; soft_cross_entropy (with MIXUP.ENABLE); bce_logit (binary "
+            "cross-entropy of each class's sigmoid); bce (of the softmax; upstream's takes probabilities); mse.",
         ),
         "USE_CHECKPOINT": (False, "Recompute activations in backward instead of keeping them."),
         "CHECKPOINT_NUM": (
@@ -295,10 +294,7 @@ add_section(
         "ZERO_WD_1D_PARAM": (False, "No weight decay for vectors and biases."),
         "LEGACY_PARAM_GROUPS": (False, "Upstream's groups: weight decay also for the scalar w of a PLIF."),
         "CLIP_GRAD_L2NORM": (None, "Clip the gradient's L2 norm at this value; 0: off. None: as published, else off."),
-        "CLIP_GRAD_VAL": (
-            None,
-            "Clip every entry of the gradient at this value; None or 0: off.",
-        ),
+        "CLIP_GRAD_VAL": (None, "Clip every entry of the gradient at this value; None or 0: off."),
         "GRADIENT_ACCUMULATION_STEPS": (1, "Steps whose gradients are averaged for one update.", "steps"),
     },
 )

@@ -39,6 +39,6 @@ def help_config(pattern: str = "*") -> str:
             if fnmatch(name.lower(), glob.lower()):
                 what = f"accepted, has no effect: {said}"
                 if name in ELSEWHERE | OTHER_RESNETS:
-                    what = f"accepted at its default only: {(ELSEWHERE | OTHER_RESNETS)[name]}, not built"
+                    what = f"must stay at its default: {(ELSEWHERE | OTHER_RESNETS)[name]} not built here"
                 paragraphs.append(f"{name} = {default!r}\n    {what}")
     return "\n".join(paragraphs) or f"No config key matches {pattern!r}."

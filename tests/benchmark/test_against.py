@@ -77,8 +77,8 @@ def test_a_slower_model_shows(other):
     rows = compare([measurement], other, runs=3).rows
     assert [row["stage"] for row in rows] == ["train", "eval"]
     for row in rows:
-        assert row["x there"] > 1.3
-        assert row["min"] <= row["x there"] <= row["max"]
+        assert row["there / here"] > 1.3
+        assert row["least"] <= row["there / here"] <= row["most"]
         assert row["there ms"] > row["here ms"]
 
 
@@ -87,7 +87,7 @@ def test_a_slower_loader_shows_beside_the_stages_before_it(other, motion_dir):
     path = str(next((motion_dir / "train").glob("*.mp4")))
     how = Namespace(clip=(4, 3), views=(2, 3), crop=32)
     rows = compare([Measurement("video", stages, (path, "test", how), STAGES, clock="cpu")], other, runs=3).rows
-    faster = {row["stage"]: row["x there"] for row in rows}
+    faster = {row["stage"]: row["there / here"] for row in rows}
     assert tuple(faster) == STAGES
     assert faster["loader"] > 2
     assert faster["loader"] > faster["sample"]

@@ -97,13 +97,13 @@ STEPS = ("SOLVER.LR_POLICY", "steps_with_relative_lrs", "SOLVER.STEPS", [0, 20])
 
 
 def test_more_factors_than_steps_are_taken_and_said():
-    said = "The last of SOLVER.LRS, [0.01, 0.1], are not used: SOLVER.STEPS [0, 20] has no epochs for them."
+    said = "SOLVER.LRS has 4 values and SOLVER.STEPS 2: 0.01, 0.1 will not be used."
     cfg = checked(*STEPS, "SOLVER.LRS", [1, 0.5, 0.01, 0.1])
     assert cfg.SOLVER.LRS == [1, 0.5, 0.01, 0.1]
     assert assert_and_infer_cfg(cfg).messages.count(said) == 1
     assert not any("SOLVER.LRS" in message for message in checked(*STEPS, "SOLVER.LRS", [1, 0.5]).messages)
     for too_few in ([], [1]):
-        with pytest.raises(ConfigError, match=r"at least as many SOLVER\.LRS"):
+        with pytest.raises(ConfigError, match=r"SOLVER\.LRS has [01] values and SOLVER\.STEPS 2\. Give each step"):
             checked(*STEPS, "SOLVER.LRS", too_few)
 
 

@@ -14,5 +14,5 @@ def test_patterns_are_parts_of_names_or_globs():
     assert "SNN.V_THRESHOLD" in help_config("v_thresh")
     assert help_config("SNN.*").count("read by") == len(get_cfg().SNN)
     assert "accepted, has no effect" in help_config("MVIT.DEPTH")
-    assert "accepted at its default only: non-local blocks, not built" in help_config("NONLOCAL.LOCATION")
+    assert "must stay at its default: non-local blocks not built here" in help_config("NONLOCAL.LOCATION")
     assert help_config("no_such_key") == "No config key matches 'no_such_key'."
