@@ -67,6 +67,7 @@ def test_a_process_that_imports_another_tree_than_asked_is_refused(tmp_path):
         SeparateProcess(dying, keeps_memory=False, tree=tmp_path)  # an empty folder: this tree's is imported
 
 
+@pytest.mark.slow
 def test_a_slower_model_shows(other):
     slow_down(other / "slowfast/models/svformer.py", "x = clips.permute(2, 0, 1, 3, 4)")
     options = [
@@ -82,6 +83,7 @@ def test_a_slower_model_shows(other):
         assert row["there ms"] > row["here ms"]
 
 
+@pytest.mark.slow
 def test_a_slower_loader_shows_beside_the_stages_before_it(other, motion_dir):
     slow_down(other / "slowfast/datasets/loader.py", "clips, *columns, unread = zip(")
     path = str(next((motion_dir / "train").glob("*.mp4")))
