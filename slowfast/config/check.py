@@ -241,7 +241,7 @@ def schedule_is_complete(cfg: CfgNode) -> None:
     steps, lrs = cfg.SOLVER.STEPS, cfg.SOLVER.LRS
     if not steps or steps[0] != 0 or sorted(steps) != list(steps):
         raise ConfigError(
-            f"With SOLVER.LR_POLICY steps_with_relative_lrs SOLVER.STEPS {steps} must be ascending from 0, as [0, 20, 40]."
+            f"SOLVER.LR_POLICY steps_with_relative_lrs needs SOLVER.STEPS {steps} ascending from 0, as [0, 20, 40]."
         )
     if len(lrs) < len(steps):
         raise ConfigError(

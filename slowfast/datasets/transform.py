@@ -118,10 +118,10 @@ def resize(frames: np.ndarray, height: int, width: int, *, antialias: bool = Fal
     if antialias:
         resized = F.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
     else:
-        # torch rounds to bytes after each axis, halves up. Columns are done in the negative, where that is down, and
-        # the two cancel: at half the size the mean error is 0.25 grey levels, as of rounding once, and not 0.5.
-        rows = F.interpolate(pixels, (height, frames.shape[2]), mode="bilinear")
-        resized = F.interpolate(rows.bitwise_not_(), (height, width), mode="bilinear").bitwise_not_()
+        # torch rounds to bytes after each axis, halves up. The second axis is done in the negative, where that is down,
+        # and the two cancel: at half the size the mean error is 0.25 grey levels, as of rounding once, and not 0.5.
+        wide = F.interpolate(pixels, (frames.shape[1], width), mode="bilinear")
+        resized = F.interpolate(wide.bitwise_not_(), (height, width), mode="bilinear").bitwise_not_()
     return resized.permute(0, 2, 3, 1).contiguous().numpy()
 
 
