@@ -202,7 +202,7 @@ class Ledger:
         """Goes on from another run's checkpoint, which the master has found whole, with its optimizer and epoch."""
         state = self.load(path)
         on_master(self.refuse_unusable, Path(path), state)
-        warn_other_settings(self.cfg, state.get("cfg", ""), path)
+        warn_other_settings(self.cfg, state.get("cfg"), path)
         return self.restore(state | {"best": None}, path)
 
     def refuse_unusable(self, path: Path, outline: dict) -> None:

@@ -15,10 +15,10 @@ DECISIVE = (
 )
 
 
-def warn_other_settings(cfg, settings: str, path: str | Path) -> None:
-    """Says which of these a checkpoint's run had otherwise; `settings` is its configuration as YAML, or empty."""
+def warn_other_settings(cfg, settings: object, path: str | Path) -> None:
+    """Says which of these a checkpoint's run had otherwise; `settings` is its configuration as YAML, if it has one."""
     try:
-        then = yaml.safe_load(settings)
+        then = yaml.safe_load(settings) if isinstance(settings, str) else {}
     except yaml.YAMLError:
         return  # another program's own form
     then, now = flatten(then if isinstance(then, dict) else {}), flatten(yaml.safe_load(cfg.dump()))

@@ -31,7 +31,7 @@ class LoadReport:
     mismatched: list[str] = field(default_factory=list)  # "name: file (10, 4), model (11, 4)"
     reshaped: list[str] = field(default_factory=list)  # "name: (64, 3, 4, 4) -> (64, 3, 3, 4, 4)"
     renamed: list[str] = field(default_factory=list)  # "theirs -> ours"
-    settings: str = ""  # the configuration of the file's run, as YAML, where the file has it
+    settings: object = None  # the configuration of the file's run, as it has it
 
     def __str__(self) -> str:
         lines = [f"{self.source}: {self.layout + ', ' if self.layout else ''}{len(self.loaded)} tensors loaded"]
@@ -71,8 +71,7 @@ def load_weights(
     own = model.state_dict()
     theirs = clean_names(tensors, own, clear_patterns)
     layout = recognise(theirs, getattr(model, "layouts", ()))
-    settings = checkpoint.get("cfg")
-    report = LoadReport(name, layout.name if layout else "", settings=settings if isinstance(settings, str) else "")
+    report = LoadReport(name, layout.name if layout else "", settings=checkpoint.get("cfg"))
     refuse_unusable_weights(theirs, own, layout, name)
     fitting = fit(adapt(theirs, own, layout, report), own, report)
     refuse_poor_fit(model, theirs, report, layout, max_unloaded, new_head)

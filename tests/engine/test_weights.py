@@ -24,7 +24,7 @@ def test_settings_that_only_a_checkpoints_configuration_tells_are_compared(run_c
     then = run_cfg(*SETTINGS, "SNN.V_THRESHOLD", 0.5, "SOLVER.BASE_LR", 0.5)
     expected = "The weights of w.pyth were trained with other settings: SNN.V_THRESHOLD 0.5 then, 1.0 now."
     assert expected in said(monkeypatch, caplog, lambda: warn_other_settings(now, then.dump(), "w.pyth"))
-    for nothing in (now.dump(), "", "- a list", "!!python/object:os.system {}", "{"):
+    for nothing in (now.dump(), None, {}, "- a list", "!!python/object:os.system {}", "{"):
         assert not said(monkeypatch, caplog, lambda settings=nothing: warn_other_settings(now, settings, "w.pyth"))
 
 

@@ -51,6 +51,7 @@ def slow_for_long():
     slow_loading(0.05)
 
 
+@pytest.mark.slow
 def test_torchrun_restarts_a_job_whose_rank_was_killed(config, references, tmp_path):
     now_and_then = ("TRAIN.CHECKPOINT_EVERY_STEPS", 0, "TRAIN.CHECKPOINT_EVERY_MINUTES", 0.001)
     cfg = config("DIST.CPU_PROCESSES", 2, *now_and_then)
@@ -92,6 +93,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_rank_that_hangs_is_reported_by_the_other_within_the_timeout(config):
     limit = int(patient(6))
     cfg = config("DIST.CPU_PROCESSES", 2, "DIST.TIMEOUT", limit)
@@ -137,6 +139,7 @@ def two_hosts(tmp_path):
             ip("netns", "del", name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", ["for a while", pytest.param("for good", marks=IN_FULL_ONLY)])
 def test_two_hosts_whose_link_is_cut(config, references, tmp_path, two_hosts, cut):
     """A link that comes back within DIST.TIMEOUT costs time only; one that does not ends both with a message."""

@@ -120,6 +120,7 @@ def die_in_second_save_of_rank_1():
     ShardWriter.write_data = write_data
 
 
+@pytest.mark.slow
 def test_a_rank_killed_in_a_save_ends_the_job_and_the_checkpoint_before_is_used(config, reference):
     cfg = config(*SHARDED, "DIST.CPU_PROCESSES", 2)
     with Job(cfg, 2, prepare=die_in_second_save_of_rank_1) as job:
@@ -142,6 +143,7 @@ def test_killed_at_random_moments_a_sharded_run_ends_as_if_it_had_not_been(confi
     record_property("seen", kill_again_and_again(configure, 2, check))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", pytest.param("bfloat16", marks=IN_FULL_ONLY)])
 def test_a_sharded_run_of_mixed_precision_equals_ddp_and_goes_on_exactly(config, dtype):
     """In float16 the first steps overflow, which the ranks must find together."""
@@ -223,6 +225,7 @@ def test_nan_weights_in_a_shard_of_another_run_are_refused(config, reference, tm
     assert "model_state/head.weight (NaN)" in job.said()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_by_a_sharded_run_too(config, reference, tmp_path):
     with mounted(tmp_path / "small", "size=8m"):
         cfg = config(*SHARDED, "DIST.CPU_PROCESSES", 2, "TRAIN.CHECKPOINT_EVERY_STEPS", 1, name="small/out")
