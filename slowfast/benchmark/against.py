@@ -13,7 +13,7 @@ from typing import NamedTuple
 from slowfast.benchmark.common import Results
 from slowfast.benchmark.separate import THIS_TREE, SeparateProcess
 
-CLOCKS = ("wall", "cpu")
+CLOCKS = {"wall": "seconds on the clock", "cpu": "CPU seconds"}  # in the order in which a process tells them
 NOTE = (
     "Medians of {runs} runs in turns, {seconds}, each tree in a process of its own, a run of each unmeasured first. "
     "there / here: above 1 this tree is faster; median, least and most over the turns. Where 1 lies between least and "
@@ -40,8 +40,8 @@ def compare(measurements: list[Measurement], other: Path, runs: int) -> Results:
     """
     if not (other / "slowfast" / "__init__.py").is_file():
         raise ValueError(f"--against {other}: there is no slowfast/__init__.py in it. Give a checkout of this project.")
-    seconds = {"wall": "seconds on the clock", "cpu": "CPU seconds"}[measurements[0].clock]
-    results = Results("Here against another tree", NOTE.format(runs=runs, seconds=seconds))
+    note = NOTE.format(runs=runs, seconds=CLOCKS[measurements[0].clock])
+    results = Results("Here against another tree", note)
     results.trees = {"here": commit(THIS_TREE), "there": commit(other)}
     results.note += "".join(f"\n{name}: {text}" for name, text in results.trees.items())
     for measurement in measurements:
@@ -52,6 +52,7 @@ def compare(measurements: list[Measurement], other: Path, runs: int) -> Results:
 def rows_of(measurement: Measurement, trees: dict[str, Path], runs: int) -> list[dict]:
     title, make, args, stages, keeps_memory, clock = measurement
     seconds = {(stage, name): [] for stage in stages for name in trees}
+    which = list(CLOCKS).index(clock)
     with ExitStack() as stack:
         processes = {}
         for name, tree in trees.items():
@@ -61,7 +62,7 @@ def rows_of(measurement: Measurement, trees: dict[str, Path], runs: int) -> list
         for _ in range(runs + 1):
             for stage, name in seconds:
                 with saying(trees[name], f"{title}, {stage}"):
-                    seconds[stage, name].append(processes[name](stage)[CLOCKS.index(clock)])
+                    seconds[stage, name].append(processes[name](stage)[which])
     measured = {key: times[1:] for key, times in seconds.items()}
     return [row_of(title, stage, measured[stage, "here"], measured[stage, "there"]) for stage in stages]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from slowfast.config.compat import accepted_keys
 from slowfast.config.defaults import DECLARED
-from slowfast.config.unbuilt import ELSEWHERE, OTHER_RESNETS
+from slowfast.config.unbuilt import UNBUILT
 
 READ = re.compile(r"\bcfg\.((?:[A-Z0-9_]+\.)*[A-Z][A-Za-z0-9_]*)\b")
 PACKAGE = Path(__file__).parent.parent
@@ -38,7 +38,7 @@ def help_config(pattern: str = "*") -> str:
         for name, default in sorted(accepted_keys()[group].items()):
             if fnmatch(name.lower(), glob.lower()):
                 what = f"accepted, has no effect: {said}"
-                if name in ELSEWHERE | OTHER_RESNETS:
-                    what = f"must stay at its default: {(ELSEWHERE | OTHER_RESNETS)[name]} not built here"
+                if name in UNBUILT:
+                    what = f"must stay at its default: {UNBUILT[name]} not built here"
                 paragraphs.append(f"{name} = {default!r}\n    {what}")
     return "\n".join(paragraphs) or f"No config key matches {pattern!r}."

@@ -17,9 +17,8 @@ class Preset(NamedTuple):
 
 PRESETS: dict[str, Preset] = {}
 ARCHITECTURES: dict[str, str] = {}  # upstream's MODEL.ARCH -> preset
-UNSUPPORTED: dict[
-    str, str
-] = {}  # patterns of upstream's names of models that are not here, in lower case -> what they are
+# Patterns of upstream's names of models that are not here, in lower case -> what they are.
+UNSUPPORTED: dict[str, str] = {}
 
 
 def add_preset(name: str, model: str, *, arch: str | None = None, **values: object) -> None:
@@ -81,15 +80,16 @@ def apply_preset(cfg: CfgNode) -> None:
     preset = PRESETS.get(cfg.MODEL.MODEL_NAME)
     if preset is None:
         return
+    values = flatten(cfg)
     # A key that does not exist is merged too, for merging says so.
-    unset = {key: value for key, value in preset.values.items() if is_open(cfg, key)}
+    unset = {key: value for key, value in preset.values.items() if is_open(cfg, key, values.get(key))}
     cfg.merge_flat(unset, f"preset {cfg.MODEL.MODEL_NAME}")
 
 
-def is_open(cfg: CfgNode, key: str) -> bool:
-    """Whether nobody decided a key: it was not merged (a file, the command line) and has its default.
+def is_open(cfg: CfgNode, key: str, value: object) -> bool:
+    """Whether nobody decided a key, now `value`: it was not merged (a file, the command line) and has its default.
 
     None decides nothing where it is the default (SNN.TAU), and is a value where it is not (SNN.V_RESET).
     """
-    left_open = key in DECLARED and DECLARED[key].default is None and flatten(cfg)[key] is None
+    left_open = key in DECLARED and DECLARED[key].default is None and value is None
     return left_open or not cfg.is_set(key)

@@ -38,6 +38,7 @@ OTHER_RESNETS = {
     "RESNET.STRIDE_1X1": "a stride of a block's first convolution",
     "RESNET.ZERO_INIT_FINAL_CONV": "this initial value",
 }
+UNBUILT = ELSEWHERE | OTHER_RESNETS
 
 
 def refuse_unbuilt(cfg: CfgNode) -> None:
@@ -48,7 +49,7 @@ def refuse_unbuilt(cfg: CfgNode) -> None:
     """
     defaults, values = accepted_keys()["not_built"], flatten(cfg)
     is_resnet = preset_model(cfg.MODEL.MODEL_NAME) == "ResNet"
-    for key, what in (ELSEWHERE | OTHER_RESNETS if is_resnet else ELSEWHERE).items():
+    for key, what in (UNBUILT if is_resnet else ELSEWHERE).items():
         value, default = values[key], defaults[key]
         is_none = value is None or not (value or default)  # 0 where None is the default
         if not is_none and list(leaves(value)) != list(leaves(default)):

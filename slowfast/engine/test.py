@@ -4,7 +4,6 @@ import pickle
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from slowfast.datasets import VideoDataset, build_loader
@@ -76,7 +75,7 @@ def test(cfg, device: torch.device, class_names: list[str], train_seconds: float
             files=list(map(str, files)),
         )
         write_report(Path(cfg.OUTPUT_DIR), report)
-    if not np.isfinite(all_scores.logits[all_scores.valid]).any():
+    if all_scores.valid.any() and not all_scores.finite[all_scores.valid].any():
         raise NoScoreError(
             f"No video of {loader.dataset.list_path} has a score that is finite: nothing can be computed from the "
             f"weights {weights}. Test others, or train again with a lower SOLVER.BASE_LR."

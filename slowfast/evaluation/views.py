@@ -27,6 +27,11 @@ class Scores:
         """The views from `first` to before `last` of every video."""
         return Scores(self.logits[:, first:last], self.valid[:, first:last], self.labels)
 
+    @property
+    def finite(self) -> np.ndarray:
+        """Which views have no NaN and no infinity among their logits, bool [V, views]."""
+        return np.isfinite(self.logits).all(2)
+
     def ensemble(self, method: str = "sum") -> np.ndarray:
         """One row of scores per video, float32 [V, K]: sum or maximum of its readable views' raw logits.
 
@@ -36,8 +41,7 @@ class Scores:
         with np.errstate(over="ignore", invalid="ignore"):
             scores = ENSEMBLES[method](logits, axis=1)
         scores[~self.valid.any(1)] = 0.0
-        bad_views = self.valid & ~np.isfinite(self.logits).all(2)
-        scores[bad_views.any(1) | ~np.isfinite(scores).all(1)] = np.nan
+        scores[(self.valid & ~self.finite).any(1) | ~np.isfinite(scores).all(1)] = np.nan
         return scores.astype(np.float32)
 
     def predictions(self, method: str = "sum") -> np.ndarray:

@@ -86,19 +86,25 @@ def test_too_many_bad_batches_end_the_run_with_the_last_good_checkpoint_intact(r
     assert all(value.isfinite().all() for value in load_checkpoint(path)["model_state"].values())
 
 
-def test_a_gradient_that_is_not_finite_is_skipped_though_the_loss_is(run_cfg, monkeypatch):
-    class Poison(torch.autograd.Function):
+def scale_gradients(monkeypatch, factor: float) -> None:
+    """Losses stay as they are, and their gradients are multiplied."""
+
+    class Scaled(torch.autograd.Function):
         @staticmethod
         def forward(ctx, x):
             return x.clone()
 
         @staticmethod
         def backward(ctx, grad):
-            return grad * torch.nan
+            return grad * factor
 
     monkeypatch.setattr(
-        step, "build_loss", lambda cfg: lambda x, y: torch.nn.functional.cross_entropy(Poison.apply(x), y)
+        step, "build_loss", lambda cfg: lambda x, y: torch.nn.functional.cross_entropy(Scaled.apply(x), y)
     )
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_though_the_loss_is(run_cfg, monkeypatch):
+    scale_gradients(monkeypatch, torch.nan)
     cfg = run_cfg("TEST.ENABLE", False, "TRAIN.MAX_NONFINITE_STEPS", 0)
     with pytest.raises(NonFiniteLossError, match="The gradient of epoch 1, step 1 is not finite"):
         launch(cfg, run)
@@ -148,18 +154,7 @@ def test_a_last_epoch_saved_within_is_done_again_too(run_cfg, monkeypatch):
 
 
 def test_an_epoch_whose_every_update_overflowed_in_half_precision_counts_no_step(run_cfg, monkeypatch):
-    class Large(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x.clone()
-
-        @staticmethod
-        def backward(ctx, grad):
-            return grad * 1e36  # finite, but not times the scale
-
-    monkeypatch.setattr(
-        step, "build_loss", lambda cfg: lambda x, y: torch.nn.functional.cross_entropy(Large.apply(x), y)
-    )
+    scale_gradients(monkeypatch, 1e36)  # finite, but not times the loss scale
     half = ("TRAIN.MIXED_PRECISION", True, "TRAIN.AMP_DTYPE", "float16")
     cfg = run_cfg("TEST.ENABLE", False, "SOLVER.MAX_EPOCH", 1, *half)
     with pytest.raises(NonFiniteLossError, match=r"No step of the last epoch.*or set TRAIN\.AMP_DTYPE bfloat16"):
@@ -184,6 +179,33 @@ def test_a_test_with_scores_that_are_not_finite_is_wrong_and_says_which(run_cfg,
     assert re.search(r"test\.csv:8: .*\.\w+: a score is NaN or infinite", log)
 
 
+def test_a_sweep_names_videos_for_the_numbers_of_clips_that_overflow(run_cfg, tmp_path):
+    cfg = run_cfg(
+        *("TRAIN.ENABLE", False, "TEST.CHECKPOINT_FILE_PATH", str(tmp_path / "w.pyth"), "TEST.NUM_ENSEMBLE_VIEWS", -1)
+    )
+    weights = build_model(cfg).state_dict()
+    weights["head.bias"][3] = 3e37  # the sum of 9 views is finite, that of 15 is not
+    torch.save({"model_state": weights}, tmp_path / "w.pyth")
+    launch(cfg, run)
+    finals = stats_of(Path(cfg.OUTPUT_DIR), "test_final")
+    assert [stats["top1_acc"] for stats in finals] == ["12.50", "12.50", "0.00", "0.00", "0.00"]
+    log = (Path(cfg.OUTPUT_DIR) / "stdout.log").read_text()
+    assert log.count("8 of 8 videos of ") == 3
+
+
+def test_a_test_without_a_readable_video_blames_no_weights(run_cfg, motion_dir, tmp_path):
+    folder = shutil.copytree(motion_dir, tmp_path / "unreadable")
+    rows = [f"{folder / 'none.mp4'} {label}" for label in range(8)]
+    (folder / "none.mp4").write_text("no video")
+    (folder / "test.csv").write_text("\n".join(rows) + "\n")
+    where = ("TEST.DATASET", "kinetics", "DATA.PATH_TO_DATA_DIR", str(folder), "DATA.CHECK_VIDEOS", 0)
+    cfg = run_cfg(*where, "TRAIN.ENABLE", False, "TEST.CHECKPOINT_FILE_PATH", str(tmp_path / "w.pyth"))
+    torch.save({"model_state": build_model(cfg).state_dict()}, tmp_path / "w.pyth")
+    launch(cfg, run)
+    report = json.loads((Path(cfg.OUTPUT_DIR) / "report.json").read_text())
+    assert (report["top1_acc"], len(report["unreadable_videos"]), report["nonfinite_videos"]) == (0, 8, [])
+
+
 def overflowing_in_evaluation(cfg) -> dict:
     """Weights with finite outputs while the norms use the batch's statistics, and NaN with the running ones."""
     weights = build_model(cfg).state_dict()
@@ -205,7 +227,7 @@ def test_a_validation_that_is_not_finite_is_never_the_best(run_cfg, tmp_path):
     assert "have scores that are not finite" in (output / "stdout.log").read_text()
 
 
-@pytest.mark.parametrize("stored", [torch.nan, -torch.inf])
+@pytest.mark.parametrize("stored", [torch.nan, -torch.inf, -3.0, None])
 def test_a_best_that_is_no_number_does_not_block_later_ones(run_cfg, stored):
     cfg = run_cfg("TEST.ENABLE", False, "SOLVER.MAX_EPOCH", 1)
     launch(cfg, run)
