@@ -62,6 +62,13 @@ def test_weights_that_are_no_finite_floats_are_not_converted(spoil, config, stud
     assert not (tmp_path / "out.pyth").exists()
 
 
+@pytest.mark.parametrize("name", ["patch_embed2.in_lif.w", "cls_token", "pos_embed"])
+def test_whole_numbers_where_every_model_has_floats_are_not_converted(name, tmp_path, capfd):
+    torch.save({"model_state": {"head.weight": torch.ones(2, 2), name: torch.ones(2).long()}}, tmp_path / "in.pyth")
+    assert main([str(tmp_path / "in.pyth"), str(tmp_path / "out.pyth")]) == 1
+    assert f"{name} (int64)" in capfd.readouterr().err
+
+
 def test_mistakes_get_one_message(tmp_path, capfd):
     with pytest.raises(SystemExit):
         main(["a.pth", "b.pth", "--to", "upstream"])
