@@ -1,4 +1,4 @@
-"""The embedded data set `motion`: real video files whose class is the motion, written on first use.
+"""The embedded data set `motion`: real video files whose class is the motion, each written when it is first read.
 
 What the clips show is in motion_scene.py. Here they become files (three quarters H.264 in MP4 with B-frames,
 one quarter MPEG-4 in AVI), lists in the Kinetics format and `classes.json`; the same seed gives the same
@@ -12,14 +12,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
 
 from slowfast.datasets.kinetics import Kinetics
+from slowfast.datasets.lists import Entry
 from slowfast.datasets.motion_scene import CLASSES, EASY, HARD, MotionStyle, render_clip
 from slowfast.datasets.registry import DATASET_REGISTRY
+from slowfast.datasets.video_index import VideoError, VideoInfo, wording
 from slowfast.utils.logging import logger
 
 VERSION = 1  # raise it when the same parameters give other files: folders written before are then rewritten
@@ -31,9 +36,21 @@ MANIFEST = "motion.json"
 H264 = {"preset": "veryfast", "tune": "fastdecode", "crf": "18", "g": "24", "bf": "2", "x264-params": "mbtree=0"}
 
 
+class Planned(NamedTuple):
+    """A video of the data set: where it belongs, its class, and the seed from which it is drawn."""
+
+    path: Path
+    label: int
+    seed: tuple[int, ...]
+
+
 @DATASET_REGISTRY.register(name="motion")
 class Motion(Kinetics):
-    """DATA.PATH_TO_DATA_DIR as `write_motion` leaves it; written there first where it is not yet."""
+    """The lists of DATA.PATH_TO_DATA_DIR, which are laid out there first, and their videos.
+
+    The process that reads a video writes it where it is not there yet. So training begins at once, and the loader
+    processes write beside it.
+    """
 
     style = EASY
     counts = COUNTS
@@ -51,9 +68,37 @@ class Motion(Kinetics):
                 "Set DATA.PATH_TO_DATA_DIR to a folder of its own for each of motion and motion_hard."
             )
         # Any number of clips will do here, so that a smaller set for a quick look is not written over.
-        if not is_complete(Path(root), expected):
-            write_motion(root, style=self.style, counts=self.counts)
+        if not is_laid_out(Path(root), expected):
+            lay_out(root, self.style, self.counts)
+        videos = plan(read_manifest(Path(root))).get(split, [])
+        self.unwritten = {str(video.path): video for video in videos if not video.path.exists()}
         super().__init__(cfg, split)
+
+    def info(self, entry: Entry) -> VideoInfo:
+        self.provide(entry)
+        return super().info(entry)
+
+    def frames_of(self, entry: Entry, indices: np.ndarray) -> np.ndarray:
+        self.provide(entry)
+        return super().frames_of(entry, indices)
+
+    def check(self, entry: Entry) -> None:
+        """A video that is still to be written needs no trial."""
+        if entry.path not in self.unwritten:
+            super().check(entry)
+
+    def provide(self, entry: Entry) -> None:
+        """Writes the entry's video if it is not there yet.
+
+        Raises:
+            VideoError: it cannot be written.
+        """
+        if entry.path in self.unwritten:
+            try:
+                write_video(self.unwritten[entry.path], self.style)
+            except OSError as error:
+                raise VideoError(entry.path, f"cannot be written ({wording(error)})") from error
+            del self.unwritten[entry.path]
 
 
 @DATASET_REGISTRY.register(name="motion_hard")
@@ -71,9 +116,9 @@ def write_motion(
     seed: int = 0,
     workers: int | None = None,
 ) -> Path:
-    """Writes the data set into folder `root`, unless it is there with these parameters; returns `root`.
+    """Writes all of the data set into folder `root` that is not there with these parameters; returns `root`.
 
-    Safe to call from several processes at once: one writes, beside `root`, and renames; the others wait.
+    Safe to call from several processes at once, and while others read.
 
     Args:
         counts: clips per split; the classes take turns.
@@ -82,10 +127,25 @@ def write_motion(
     Raises:
         FileExistsError: `root` holds files that are not a `motion` data set.
     """
+    lay_out(root, style, counts, seed)
+    videos = chain.from_iterable(plan(read_manifest(Path(root))).values())
+    with ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1)) as pool:
+        list(pool.map(partial(write_video, style=style), videos))
+    return Path(root).absolute()
+
+
+def lay_out(root: str | Path, style: MotionStyle, counts: dict[str, int], seed: int = 0) -> None:
+    """The data set in folder `root` without its videos, unless it is there with these parameters.
+
+    Safe to call from several processes at once: one writes, beside `root`, and renames; the others wait.
+
+    Raises:
+        FileExistsError: `root` holds files that are not a `motion` data set.
+    """
     root = Path(root).absolute()
     manifest = describe(root, style) | {"counts": counts, "seed": seed}
-    if is_complete(root, manifest):
-        return root
+    if is_laid_out(root, manifest):
+        return
     if root.is_dir() and any(root.iterdir()) and not (root / MANIFEST).is_file():
         raise FileExistsError(
             f"{root} holds other files, and the data set motion is to be written there. "
@@ -93,28 +153,41 @@ def write_motion(
         )
     root.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(root.parent / f".{root.name}.lock"):
-        if not is_complete(root, manifest):  # else another process has written it meanwhile
-            logger.info("Writing the data set motion, %d clips, to %s", sum(counts.values()), root)
-            partial = root.parent / f".{root.name}.partial"
-            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-            partial.mkdir()
-            try:
-                write_files(partial, root, style, counts, seed, workers)
-                (partial / MANIFEST).write_text(json.dumps(manifest, indent=1))
-                shutil.rmtree(root, ignore_errors=True)
-                partial.rename(root)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-    return root
+        if not is_laid_out(root, manifest):  # else another process has done it meanwhile
+            logger.info("Data set motion in %s: each video is written when it is first read", root)
+            aside = root.parent / f".{root.name}.partial"
+            shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
+            aside.mkdir()
+            write_lists(aside, manifest)
+            shutil.rmtree(root, ignore_errors=True)
+            aside.rename(root)
 
 
-def is_complete(root: Path, expected: dict) -> bool:
-    """Whether `root` has a manifest with these entries, the lists, and as many videos as it says."""
+def write_lists(folder: Path, manifest: dict) -> None:
+    """Into `folder`: what a manifest describes but for the videos."""
+    for split, videos in plan(manifest).items():
+        (folder / split).mkdir()
+        (folder / f"{split}.csv").write_text("".join(f"{video.path} {video.label}\n" for video in videos))
+    (folder / "classes.json").write_text(json.dumps({name: i for i, name in enumerate(CLASSES)}, indent=1))
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+
+
+def plan(manifest: dict) -> dict[str, list[Planned]]:
+    """The videos of every split."""
+    videos = {}
+    for split_index, (split, count) in enumerate(manifest["counts"].items()):
+        folder, seed = Path(manifest["root"]) / split, (manifest["seed"], split_index)
+        names = [f"{i:05d}.{'avi' if i // len(CLASSES) % 4 == 3 else 'mp4'}" for i in range(count)]
+        videos[split] = [Planned(folder / name, i % len(CLASSES), (*seed, i)) for i, name in enumerate(names)]
+    return videos
+
+
+def is_laid_out(root: Path, expected: dict) -> bool:
+    """Whether `root` has a manifest with these entries, and the lists."""
     manifest = read_manifest(root)
     if manifest is None or not expected.items() <= manifest.items():
         return False
-    lists = all((root / f"{split}.csv").is_file() for split in manifest["counts"])
-    return lists and sum(1 for _ in root.glob("*/*")) == sum(manifest["counts"].values())
+    return all((root / f"{split}.csv").is_file() for split in manifest["counts"])
 
 
 def read_manifest(root: Path) -> dict | None:
@@ -142,20 +215,16 @@ def file_lock(path: Path) -> Iterator[None]:
         yield
 
 
-def write_files(
-    folder: Path, root: Path, style: MotionStyle, counts: dict[str, int], seed: int, workers: int | None
-) -> None:
-    """Videos, lists (with their paths in `root`) and classes.json into `folder`."""
-    jobs = []
-    for split_index, (split, count) in enumerate(counts.items()):
-        (folder / split).mkdir()
-        names = [f"{split}/{i:05d}.{'avi' if i // len(CLASSES) % 4 == 3 else 'mp4'}" for i in range(count)]
-        jobs += [(folder / name, i % len(CLASSES), (seed, split_index, i)) for i, name in enumerate(names)]
-        lines = [f"{root / name} {i % len(CLASSES)}\n" for i, name in enumerate(names)]
-        (folder / f"{split}.csv").write_text("".join(lines))
-    (folder / "classes.json").write_text(json.dumps({name: i for i, name in enumerate(CLASSES)}, indent=1))
-    with ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1)) as pool:
-        list(pool.map(lambda job: write_clip(*job, style), jobs))
+def write_video(video: Planned, style: MotionStyle) -> None:
+    """Writes a video that is not there yet: whole or not at all, also when several processes write it."""
+    if video.path.exists():
+        return
+    aside = video.path.with_name(f".{os.getpid()}.{video.path.name}")
+    try:
+        write_clip(aside, video.label, video.seed, style)
+        aside.replace(video.path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def write_clip(path: Path, label: int, seed: tuple[int, ...], style: MotionStyle) -> None:

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import multiprocessing
+import resource
 
 import av
 import numpy as np
 import pytest
 from av.video.frame import PictureType
 
-from slowfast.datasets import build_dataset
+from slowfast.datasets import VideoError, build_dataset, build_loader, check_videos
 from slowfast.datasets.decoder import probe
 from slowfast.datasets.lists import read_video_list
 from slowfast.datasets.motion import Motion, write_motion
@@ -155,20 +156,70 @@ def test_splits_and_seeds_share_no_video(written, tmp_path):
     assert len(set(videos)) == len(videos)
 
 
-def test_the_data_set_writes_itself_and_keeps_what_is_there(data_cfg, tmp_path, monkeypatch):
+@pytest.fixture
+def motion_cfg(data_cfg, tmp_path, monkeypatch):
+    """A config that trains on `motion` and tests on `motion_hard`, in a folder where nothing is yet; few clips."""
     monkeypatch.setattr(Motion, "counts", FEW)
-    cfg = data_cfg(
-        *("DATA.PATH_TO_DATA_DIR", str(tmp_path / "motion"), "MODEL.NUM_CLASSES", 8),
+    return data_cfg(
+        *("DATA.PATH_TO_DATA_DIR", str(tmp_path / "motion"), "MODEL.NUM_CLASSES", 8, "TRAIN.BATCH_SIZE", 4),
         *("TRAIN.DATASET", "motion", "TEST.DATASET", "motion_hard"),
     )
-    assert build_dataset(cfg, "train").num_videos == 32
+
+
+def test_a_video_is_written_when_it_is_first_read_and_not_before(motion_cfg, tmp_path):
+    root = tmp_path / "motion"
+    dataset = build_dataset(motion_cfg, "val")
+    check_videos(dataset, -1)
+    assert dataset.num_videos == 8
+    assert not list(root.glob("*/*"))
+    [sample] = dataset[3]
+    assert sample.valid and sample.label == 3
+    before = stamps(root)
+    assert dataset[3][0].clip.equal(sample.clip)
+    assert stamps(root) == before
+    assert digests(root).keys() == {"val/00003.mp4"}
+    assert digests(root).items() <= digests(write_motion(tmp_path / "at once", counts=FEW, workers=1)).items()
+
+
+def test_batches_are_the_same_whether_videos_are_written_before_or_as_they_are_read(motion_cfg, tmp_path):
+    motion_cfg.DATA_LOADER.NUM_WORKERS = 2
+    as_read = list(build_loader(motion_cfg, "train"))
+    assert digests(tmp_path / "motion").keys() == {f"train/{i:05d}.{'avi' if i > 23 else 'mp4'}" for i in range(32)}
+    before = list(build_loader(motion_cfg, "train"))
+    assert len(before) == len(as_read) == 8
+    for one, other in zip(as_read, before, strict=True):
+        assert one.clips.equal(other.clips) and one.video.equal(other.video) and one.valid.all()
+
+
+def test_a_video_that_cannot_be_written_is_told_as_one_that_cannot_be_read(motion_cfg, tmp_path):
+    dataset = build_dataset(motion_cfg, "train")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(VideoError, match=r"train/00005\.mp4: cannot be written \(File too large\)"):
+            dataset.info(dataset.entries[5])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((tmp_path / "motion" / "train").iterdir())
+    assert dataset.info(dataset.entries[5]).num_frames == 40
+
+
+def test_a_video_that_has_become_unreadable_is_found_before_the_run(motion_cfg, tmp_path):
+    dataset = build_dataset(motion_cfg, "val")
+    dataset.frames_of(dataset.entries[2], np.array([0]))
+    (tmp_path / "motion" / "val" / "00002.mp4").write_bytes(b"no video")
+    with pytest.raises(VideoError, match=r"val\.csv:3: .*not a readable video"):
+        check_videos(build_dataset(motion_cfg, "val"), -1)
+
+
+def test_the_data_set_keeps_what_is_there(motion_cfg, tmp_path, monkeypatch):
+    build_dataset(motion_cfg, "train")[3]
     before = stamps(tmp_path / "motion")
     monkeypatch.setattr(Motion, "counts", FEW | {"train": 8})
-    [sample] = build_dataset(cfg, "val")[3]
-    assert sample.valid and sample.label == 3
+    assert build_dataset(motion_cfg, "train").num_videos == 32
     # A run on both would lose the videos it trains on.
     with pytest.raises(FileExistsError, match=r"in another style.*\n?.*a folder of its own"):
-        build_dataset(cfg, "test")
+        build_dataset(motion_cfg, "test")
     assert stamps(tmp_path / "motion") == before
 
 
@@ -179,7 +230,7 @@ def stamps(root):
 SMALL = {"train": 8, "val": 8}
 
 
-def test_a_complete_data_set_is_left_alone_and_any_other_is_written_anew(tmp_path):
+def test_what_is_there_is_left_alone_and_what_is_missing_is_written(tmp_path):
     root = write_motion(tmp_path / "motion", counts=SMALL, workers=1)
     whole, before = digests(root), stamps(root)
     write_motion(root, counts=SMALL, workers=1)
@@ -188,7 +239,12 @@ def test_a_complete_data_set_is_left_alone_and_any_other_is_written_anew(tmp_pat
     (root / "val" / "00002.mp4").unlink()
     write_motion(root, counts=SMALL, workers=1)
     assert digests(root) == whole
+    changed = {path.relative_to(root) for path, time in stamps(root).items() if before[path] != time}
+    assert {str(path) for path in changed} == {"val", "val/00002.mp4"}
 
+
+def test_a_data_set_with_other_parameters_is_written_anew(tmp_path):
+    root = write_motion(tmp_path / "motion", counts=SMALL, workers=1)
     write_motion(root, counts={"train": 8}, workers=1)
     assert {path.parts[-2] for path in root.glob("*/*")} == {"train"}
     assert not list(tmp_path.glob(".*.partial"))
@@ -214,18 +270,19 @@ def test_an_empty_folder_name_is_refused(data_cfg):
         build_dataset(cfg, "train")
 
 
-def write_and_stamp(root):
+def write_and_digest(root):
     write_motion(root, counts=SMALL, workers=1)
-    return stamps(root)
+    return digests(root, "*/[!.]*")  # without what the other processes write just then
 
 
-def test_of_processes_that_start_together_one_writes_and_the_others_wait(tmp_path):
+def test_each_of_the_processes_that_start_together_finds_whole_videos(tmp_path):
     (tmp_path / ".motion.partial").mkdir()
     (tmp_path / ".motion.partial" / "left").write_text("by a process that was killed")
     with multiprocessing.get_context("fork").Pool(3) as pool:
-        seen = pool.map(write_and_stamp, [tmp_path / "motion"] * 3, chunksize=1)
-    assert seen[0] == seen[1] == seen[2]
-    assert len(list((tmp_path / "motion").glob("*/*"))) == 16
+        seen = pool.map(write_and_digest, [tmp_path / "motion"] * 3, chunksize=1)
+    alone = write_motion(tmp_path / "alone", counts=SMALL, workers=1)
+    assert seen == [digests(alone)] * 3
+    assert digests(tmp_path / "motion") == digests(alone)
     assert not (tmp_path / ".motion.partial").exists()
 
 
