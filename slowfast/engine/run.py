@@ -5,6 +5,7 @@ import time
 import torch
 
 from slowfast.config import describe_diff, write_config
+from slowfast.engine.next_steps import next_steps
 from slowfast.engine.preflight import preflight
 from slowfast.engine.test import test
 from slowfast.engine.train import train
@@ -34,3 +35,5 @@ def run(cfg, device: torch.device) -> None:
     if cfg.TEST.ENABLE:
         test(cfg, device, class_names, train_seconds)
     logger.info("Done in %s. Everything is in %s", duration(time.perf_counter() - started), cfg.OUTPUT_DIR)
+    if is_master():
+        logger.info("\n%s", next_steps(cfg))

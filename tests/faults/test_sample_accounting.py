@@ -19,7 +19,9 @@ def test_predictions_are_the_same_file_with_one_two_and_three_processes(config, 
             *("TRAIN.ENABLE", False, "TEST.ENABLE", True, "TEST.CHECKPOINT_FILE_PATH", str(weights)),
             name=f"{processes} processes",
         )
-        output = finish(cfg, processes).output
+        job = finish(cfg, processes)
+        output = job.output
+        assert job.said().count("-m slowfast --cfg") == 2  # what comes next, by the master only
         with open(output / "2x32x2x3.pkl", "rb") as file:  # its bytes hold addresses of memory besides
             predictions = [tensor.numpy().tobytes() for tensor in pickle.load(file).values()]
         files[processes] = [*predictions, (output / "2x32x2x3.npz").read_bytes()]
