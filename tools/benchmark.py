@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from slowfast.benchmark.against import compare
-from slowfast.benchmark.common import Results, machine
+from slowfast.benchmark.common import Results, surroundings
 
 SUBJECTS = {  # module of slowfast.benchmark -> what it measures
     "kernels": "spiking neurons alone, against SpikingJelly's",
@@ -36,7 +36,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    print(", ".join(f"{key} {value}" for key, value in machine().items()))
+    print(", ".join(f"{key} {value}" for key, value in surroundings().items()))
     results = measure(args)
     results.print()
     if args.json:

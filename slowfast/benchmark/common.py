@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +10,8 @@ from statistics import median
 
 import torch
 from tabulate import tabulate
+
+from slowfast.utils.machine import machine, versions
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -38,7 +38,7 @@ class Results:
         print(f"\n{self.title}\n{tabulate(self.rows, headers='keys', floatfmt='.3g')}\n{self.note}")
 
     def write(self, path: Path) -> None:
-        contents = {"title": self.title, "note": self.note, "machine": machine(), "rows": self.rows}
+        contents = {"title": self.title, "note": self.note, "machine": surroundings(), "rows": self.rows}
         contents |= {"trees": self.trees} if self.trees else {}
         path.write_text(json.dumps(contents, indent=1) + "\n")
 
@@ -91,22 +91,6 @@ def peak_memory(run: Callable[[], object], device: str) -> float | None:
     return torch.cuda.max_memory_allocated() - before
 
 
-def machine() -> dict:
-    """What the figures were taken on."""
-    found = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-        "processor": processor_name(),
-    }
-    if torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
-
-
-def processor_name() -> str:
-    """The CPU's model name on Linux, the architecture elsewhere."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+def surroundings() -> dict[str, object]:
+    """What the figures were taken with."""
+    return versions() | machine(on_gpu=torch.cuda.is_available())

@@ -4,7 +4,15 @@ from slowfast.config.check import assert_and_infer_cfg
 from slowfast.config.defaults import add_section, get_cfg
 from slowfast.config.files import ConfigError
 from slowfast.config.help import help_config
-from slowfast.config.load import describe_diff, diff_to_defaults, load_config, named_model, parse_args, write_config
+from slowfast.config.load import (
+    describe_diff,
+    diff_to_defaults,
+    load_config,
+    named_model,
+    parse_args,
+    resolved_yaml,
+    write_config,
+)
 from slowfast.config.node import CfgNode
 from slowfast.config.presets import add_preset, add_unsupported, apply_preset, preset_model
 
@@ -24,5 +32,6 @@ __all__ = [
     "named_model",
     "parse_args",
     "preset_model",
+    "resolved_yaml",
     "write_config",
 ]

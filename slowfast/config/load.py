@@ -120,16 +120,21 @@ def describe_diff(cfg: CfgNode) -> str:
     return "\n".join(f"  {k:<{widths[0]}}  {v:<{min(widths[1], 40)}}  (default {d})" for k, v, d in rows)
 
 
-def write_config(cfg: CfgNode) -> Path:
-    """Writes the resolved tree to OUTPUT_DIR/config.yaml, from which `--cfg` repeats the run.
+def resolved_yaml(cfg: CfgNode) -> str:
+    """The resolved tree as the text of a config file, which repeats the run.
 
     Keys without effect are left out unless they were set: the next run would say of each that it does nothing.
     """
     idle = {key: default for group in accepted_keys().values() for key, default in group.items()}
     tree = nest({key: value for key, value in flatten(cfg).items() if key not in idle or value != idle[key]})
+    return yaml.safe_dump(tree, default_flow_style=None, allow_unicode=True)
+
+
+def write_config(cfg: CfgNode) -> Path:
+    """Writes `resolved_yaml` to OUTPUT_DIR/config.yaml."""
     path = Path(cfg.OUTPUT_DIR) / "config.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    aside.write_text(yaml.safe_dump(tree, default_flow_style=None, allow_unicode=True), encoding="utf-8")
+    aside.write_text(resolved_yaml(cfg), encoding="utf-8")
     os.replace(aside, path)
     return path

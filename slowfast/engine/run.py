@@ -27,13 +27,9 @@ def run(cfg, device: torch.device) -> None:
     class_names = load_class_names(
         cfg.TENSORBOARD.CLASS_NAMES_PATH, cfg.MODEL.NUM_CLASSES, data_dir=cfg.DATA.PATH_TO_DATA_DIR
     )
-    train_seconds = None
-    if cfg.TRAIN.ENABLE:
-        train_started = time.perf_counter()
-        train(cfg, device, class_names)
-        train_seconds = time.perf_counter() - train_started
+    training = train(cfg, device, class_names) if cfg.TRAIN.ENABLE else None
     if cfg.TEST.ENABLE:
-        test(cfg, device, class_names, train_seconds)
+        test(cfg, device, class_names, training)
     logger.info("Done in %s. Everything is in %s", duration(time.perf_counter() - started), cfg.OUTPUT_DIR)
     if is_master():
         logger.info("\n%s", next_steps(cfg))

@@ -1,24 +1,27 @@
 """Testing: every view of every test video scored once, ensembled, reported and written."""
 
+import hashlib
 import pickle
 import time
 from pathlib import Path
 
 import torch
 
+from slowfast.config import resolved_yaml
 from slowfast.datasets import VideoDataset, build_loader
 from slowfast.datasets.sampling import SWEEP
 from slowfast.engine.evaluate import report_nonfinite, score_views
 from slowfast.engine.weights import test_weights, warn_other_settings
 from slowfast.evaluation.complexity import count_flops, count_parameters
 from slowfast.evaluation.meters import test_iter_stats
-from slowfast.evaluation.report import Report, write_report
+from slowfast.evaluation.report import Report, Training, write_report
 from slowfast.evaluation.views import Scores, save_predictions
 from slowfast.models import build_model
 from slowfast.models.pretrained import load_weights
 from slowfast.spiking.monitor import merge_totals, record_firing_rates
 from slowfast.utils.distributed import gather_objects, is_master, processes_per_machine
 from slowfast.utils.logging import log_json_stats, logger
+from slowfast.utils.machine import machine
 from slowfast.visualization import TensorboardWriter, save_confusion_matrix
 
 
@@ -28,7 +31,7 @@ class NoScoreError(ValueError):
     on_every_rank = True
 
 
-def test(cfg, device: torch.device, class_names: list[str], train_seconds: float | None = None) -> None:
+def test(cfg, device: torch.device, class_names: list[str], training: Training | None = None) -> None:
     """Scores TEST.NUM_ENSEMBLE_VIEWS clips x TEST.NUM_SPATIAL_CROPS crops of every test video and reports.
 
     With -1 clips, those of every number in SWEEP come from one decoding of each video and one pass of the model.
@@ -69,10 +72,13 @@ def test(cfg, device: torch.device, class_names: list[str], train_seconds: float
             parameters=count_parameters(model),
             flops=count_flops(model, (cfg.DATA.INPUT_CHANNEL_NUM[0], cfg.DATA.NUM_FRAMES, side, side)),
             firing=spikes,
-            train_seconds=train_seconds,
+            training=training,
             test_seconds=seconds,
             weights=str(weights),
             files=list(map(str, files)),
+            seed=cfg.RNG_SEED,
+            config_sha256=hashlib.sha256(resolved_yaml(cfg).encode()).hexdigest(),
+            machine=machine(on_gpu=device.type == "cuda"),
         )
         write_report(Path(cfg.OUTPUT_DIR), report)
     if all_scores.valid.any() and not all_scores.finite[all_scores.valid].any():

@@ -17,6 +17,7 @@ from slowfast.engine.signals import RunInterrupted
 from slowfast.engine.step import Learner
 from slowfast.engine.weights import warn_other_settings
 from slowfast.evaluation.meters import TrainMeter, gpu_mem, merge_meters, ram, val_iter_stats
+from slowfast.evaluation.report import Training
 from slowfast.models.pretrained import initial_weights, load_weights
 from slowfast.solver import build_lr_schedule, set_learning_rate
 from slowfast.utils.checkpoint import load_outline
@@ -33,19 +34,22 @@ from slowfast.utils.logging import log_json_stats, logger
 from slowfast.visualization import TensorboardWriter
 
 
-def train(cfg, device: torch.device, class_names: list[str]) -> None:
+def train(cfg, device: torch.device, class_names: list[str]) -> Training | None:
     """Trains `MODEL.MODEL_NAME` up to SOLVER.MAX_EPOCH, from OUTPUT_DIR's last checkpoint if there is one.
+
+    Returns what it took; None if there was nothing left to train.
 
     Raises:
         RunInterrupted: a signal asked for it; a checkpoint of the last step is on disk.
         NonFiniteLossError: too many steps in a row were skipped, or all of the last epoch.
     """
+    started = time.perf_counter()
     train_loader, val_loader = build_loader(cfg, "train"), build_loader(cfg, "val")
     trainer = Trainer(cfg, device, train_loader.dataset.digest())
     start = trainer.start()
     if start.epoch >= cfg.SOLVER.MAX_EPOCH:
         logger.info("Nothing to train: %s holds epoch %d of %d.", cfg.OUTPUT_DIR, start.epoch, cfg.SOLVER.MAX_EPOCH)
-        return
+        return None
     writer = TensorboardWriter(cfg, start_step=start.epoch + 1)
     with trainer.ledger.saver:  # an error leaves no write in its midst, in which other ranks may take part
         for epoch in range(start.epoch, cfg.SOLVER.MAX_EPOCH):
@@ -66,6 +70,7 @@ def train(cfg, device: torch.device, class_names: list[str]) -> None:
                 trainer.save(Position(epoch + 1))
         trainer.ledger.finish()
     writer.close()
+    return trainer.measured(start, time.perf_counter() - started)
 
 
 class Trainer:
@@ -78,6 +83,7 @@ class Trainer:
         self.learning_rate = build_lr_schedule(cfg)
         self.ledger = Ledger(cfg, self.model, self.learner.optimizer, self.learner.scaler, train_list)
         self.steps_since_save, self.saved_at = 0, time.monotonic()
+        self.steps, self.step_seconds = 0, 0.0
 
     def start(self) -> Position:
         """Where training begins: OUTPUT_DIR's newest checkpoint, TRAIN.CHECKPOINT_FILE_PATH, or the beginning."""
@@ -152,6 +158,8 @@ class Trainer:
             if stop and self.learner.ends_group(step, steps):
                 self.interrupt(f"epoch {epoch + 1}, step {step + 1} is saved.")
         progress.close()
+        self.steps += self.meter.timer.steps
+        self.step_seconds += self.meter.timer.total
         bad_videos.report("others took their places", self.cfg.DATA.MAX_BAD_VIDEOS)
         self.position = Position(epoch, steps, samples, tuple(gather_objects(self.meter.state())))
         return self.finish_epoch(self.meter)
@@ -215,6 +223,11 @@ class Trainer:
             f"({meter.timer.data_share:.0%} waiting for data), left {stats['eta']}"
         )
         return {key: value for key, value in figures.items() if value is not None} | {"lr": stats["lr"]}
+
+    def measured(self, start: Position, seconds: float) -> Training:
+        """What training from `start` to its end took."""
+        pace = self.step_seconds / self.steps if self.steps else None
+        return Training(seconds, self.steps, pace, start.epoch, start.steps, self.learner.guard.total)
 
     def validate(self, epoch: int, loader):
         """Scores the validation set, one view a video, and keeps the best weights; returns its Scores and errors.

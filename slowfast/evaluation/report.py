@@ -2,21 +2,44 @@
 
 import json
 import math
-import platform
+import os
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import NamedTuple
 
 from slowfast.evaluation.meters import duration
 from slowfast.spiking.monitor import mean_rate, rates_of
+from slowfast.utils.files import aside_path
 from slowfast.utils.logging import logger
-from slowfast.version import __version__
+from slowfast.utils.machine import versions
+
+
+class Training(NamedTuple):
+    """What one command trained: wall-clock seconds with validations, steps, and their mean seconds if there were any.
+
+    It went on after `from_epoch` epochs and `from_step` steps of earlier commands; `skipped_steps` had no finite loss
+    or gradient.
+    """
+
+    seconds: float
+    steps: int
+    seconds_per_step: float | None
+    from_epoch: int
+    from_step: int
+    skipped_steps: int
+
+    def pace(self) -> dict:
+        """All but the seconds, which report.json has beside those of the test."""
+        return {key: value for key, value in self._asdict().items() if key != "seconds"}
 
 
 @dataclass
 class Report:
-    """What a test found. accuracy in percent, flops of one view, firing: layer -> (spikes, neuron-steps)."""
+    """What a test found, how and where. accuracy in percent, flops of one view.
+
+    firing: layer -> (spikes, neuron-steps). training: None if this command did not train. config_sha256: of the
+    config.yaml that this command has written.
+    """
 
     accuracy: dict
     class_names: list[str]
@@ -25,10 +48,13 @@ class Report:
     parameters: int
     flops: int
     firing: dict[str, tuple[float, int]]
-    train_seconds: float | None
+    training: Training | None
     test_seconds: float
     weights: str
     files: list[str]
+    seed: int
+    config_sha256: str
+    machine: dict[str, object]
 
     def as_dict(self) -> dict:
         per_class = {self.class_names[k]: acc for k, acc in self.accuracy["per_class"].items()}
@@ -49,15 +75,15 @@ class Report:
                 "mean": finite_or_none(mean_rate(self.firing)),
                 "per_layer": {name: finite_or_none(rate) for name, rate in rates_of(self.firing).items()},
             },
-            "train_seconds": self.train_seconds,
+            "train_seconds": self.training.seconds if self.training else None,
             "test_seconds": self.test_seconds,
+            "training": self.training and self.training.pace(),
             "weights": self.weights,
             "files": self.files,
-            "versions": {
-                "slowfast": __version__,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            },
+            "seed": self.seed,
+            "config_sha256": self.config_sha256,
+            "machine": self.machine,
+            "versions": versions(),
         }
 
     def table(self) -> str:
@@ -77,8 +103,10 @@ class Report:
             ("test time", duration(self.test_seconds)),
             ("weights", self.weights),
         ]
-        if self.train_seconds is not None:
-            rows.insert(-2, ("training time", duration(self.train_seconds)))
+        if self.training:
+            pace = self.training.seconds_per_step
+            shown = "" if pace is None else f" ({pace:.3f} s a step)"
+            rows.insert(-2, ("training time", duration(self.training.seconds) + shown))
         for videos, label in (("unreadable_videos", "unreadable videos"), ("nonfinite_videos", "scores not finite")):
             if self.accuracy[videos]:
                 rows.insert(2, (label, f"{len(self.accuracy[videos])}, scored as wrong; see stdout.log"))
@@ -102,8 +130,10 @@ def finite_or_none(value: float | None) -> float | None:
 
 
 def write_report(output_dir: Path, report: Report) -> None:
-    """Writes report.json into `output_dir` and logs the table."""
+    """Writes report.json into `output_dir`, whole or not at all, and logs the table."""
     path = output_dir / "report.json"
     report.files.append(str(path))
-    path.write_text(json.dumps(report.as_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    aside = aside_path(path)
+    aside.write_text(json.dumps(report.as_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(aside, path)
     logger.info("%s", report.table())

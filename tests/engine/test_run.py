@@ -13,7 +13,8 @@ import torch
 from slowfast.config import assert_and_infer_cfg, load_config
 from slowfast.engine import launch, run
 from slowfast.utils.checkpoint import BEST_NAME, load_checkpoint
-from slowfast.utils.files import CheckpointError, save_atomically
+from slowfast.utils.files import CheckpointError, save_atomically, sha256
+from slowfast.utils.machine import machine
 
 
 def json_stats(output: Path) -> list[dict]:
@@ -76,6 +77,12 @@ def test_a_run_writes_everything_a_user_looks_for(finished, motion_dir):
     assert report["model"]["flops_per_video"] == 6 * report["model"]["flops_per_view"] > 0
     for file in report["files"]:
         assert Path(file).stat().st_size > 0
+    assert report["seed"] == cfg.RNG_SEED
+    assert report["config_sha256"] == sha256(output / "config.yaml")
+    assert report["machine"] == machine(on_gpu=False)
+    training = report["training"]
+    assert [training[key] for key in ("steps", "from_epoch", "from_step", "skipped_steps")] == [4, 0, 0, 0]
+    assert 0 < training["steps"] * training["seconds_per_step"] < report["train_seconds"]
 
 
 def log_of(output: Path) -> str:
@@ -151,6 +158,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(finished, run_cfg
     resumed = load_checkpoint(cut / "checkpoints/checkpoint_epoch_00002.pyth")
     whole = load_checkpoint(output / "checkpoints/checkpoint_epoch_00002.pyth")
     assert resumed["best"] == whole["best"]
+    training = json.loads((cut / "report.json").read_text())["training"]
+    assert (training["from_epoch"], training["steps"]) == (1, 2)
     for one, other in zip(
         resumed["optimizer_state"]["state"].values(), whole["optimizer_state"]["state"].values(), strict=True
     ):
@@ -162,6 +171,7 @@ def test_a_finished_run_is_not_trained_again(finished):
     before = (output / "checkpoints/checkpoint_epoch_00002.pyth").stat().st_mtime_ns
     launch(cfg, run)
     assert "Nothing to train" in log_of(output)
+    assert json.loads((output / "report.json").read_text())["training"] is None
     assert (output / "checkpoints/checkpoint_epoch_00002.pyth").stat().st_mtime_ns == before
 
 

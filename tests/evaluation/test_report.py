@@ -1,6 +1,6 @@
 import json
 
-from slowfast.evaluation.report import Report, write_report
+from slowfast.evaluation.report import Report, Training, write_report
 
 
 def report(num_classes, **changes):
@@ -20,17 +20,21 @@ def report(num_classes, **changes):
         "parameters": 1234567,
         "flops": 2_500_000_000,
         "firing": {"a": (1.0, 4), "b": (1.0, 12)},
-        "train_seconds": 61.0,
+        "training": Training(61.0, 300, 0.2, 0, 0, 0),
         "test_seconds": 2.0,
         "weights": "w.pyth",
         "files": ["p.pkl"],
+        "seed": 7,
+        "config_sha256": "ab12",
+        "machine": {"processor": "Z80", "threads": 1},
     }
     return Report(**(values | changes))
 
 
 def test_the_table_has_what_a_person_looks_for():
     table = report(3).table()
-    for text in ("50.00 %", "100.00 %", "1,234,567", "2.500 G", "0.1250 spikes", "0:01:01", "class 2", "p.pkl"):
+    time = "0:01:01 (0.200 s a step)"
+    for text in ("50.00 %", "100.00 %", "1,234,567", "2.500 G", "0.1250 spikes", time, "class 2", "p.pkl"):
         assert text in table
 
 
@@ -65,3 +69,18 @@ def test_the_json_says_the_same(tmp_path):
     assert content["model"]["flops_per_video"] == 9 * 2_500_000_000
     assert content["per_class_acc"]["class 2"] == 2.0
     assert content["files"][-1].endswith("report.json")
+
+
+def test_the_json_says_how_and_where_the_run_was_made(tmp_path):
+    write_report(tmp_path, report(3, training=Training(61.0, 300, 0.2, 1, 5, 2)))
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["train_seconds"] == 61.0
+    went_on = {"from_epoch": 1, "from_step": 5}
+    assert content["training"] == {"steps": 300, "seconds_per_step": 0.2, **went_on, "skipped_steps": 2}
+    assert (content["seed"], content["config_sha256"], content["machine"]["processor"]) == (7, "ab12", "Z80")
+    assert content["versions"].keys() == {"slowfast", "torch", "python"}
+    assert "0:01:01\n" in report(3, training=Training(61.0, 0, None, 1, 60, 0)).table()
+    write_report(tmp_path, report(3, training=None))
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert (content["train_seconds"], content["training"]) == (None, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]  # nothing is left of writing it aside

@@ -21,6 +21,7 @@ from torch import Tensor
 from slowfast.spiking.kernels.layout import Layout
 from slowfast.spiking.kernels.source import Variant, kernel_source
 from slowfast.utils.logging import logger
+from slowfast.utils.machine import cpu_info
 
 HEADER = Path(__file__).with_name("cpu.h")
 # Contraction would round a * b + c otherwise than a GPU does; no operation here depends on errno or traps.
@@ -85,7 +86,8 @@ def library(variant: Variant) -> ctypes.CDLL:
     exports = "\n".join(f"EXPORT({name})" for name in variant.kernels)
     text = f"{HEADER.read_text()}\n{kernel_source(variant)}\n{exports}\n"
     command = [compiler(), *OPTIONS]
-    name = hashlib.sha256("\n".join([*command, processor(), text]).encode()).hexdigest()[:24]
+    flags = cpu_info("flags")  # what -march=native depends on: a home folder may be shared by machines
+    name = hashlib.sha256("\n".join([*command, flags, text]).encode()).hexdigest()[:24]
     target = cache_folder() / f"{name}.so"
     if not target.exists():
         logger.debug("Compiling %s for the CPU.", target)
@@ -105,11 +107,3 @@ def cache_folder() -> Path:
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikefast"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-@cache
-def processor() -> str:
-    """What -march=native depends on: a home folder may be shared by machines."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line for line in lines if line.startswith("flags")), "")
