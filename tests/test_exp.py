@@ -1,5 +1,6 @@
 """Every experiment's config loads and its scripts say what they lack; one of each model runs from end to end."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from patience import patient
 from tiny_models import tiny_options
 
@@ -42,7 +44,7 @@ RUN = list({model_of(path): path for path in reversed(OTHERS)}.values())
 
 
 def run_script(
-    script: Path, *arguments: str, first: Path = PYTHON_DIR, **environment: str
+    script: Path, *arguments: str, first: Path = PYTHON_DIR, seconds: float = 200, **environment: str
 ) -> subprocess.CompletedProcess:
     kept = {key: value for key, value in os.environ.items() if key not in ("DATA_ROOT", "CKPT_ROOT")}
     # The scripts take the first Python that can import slowfast: this one.
@@ -52,7 +54,7 @@ def run_script(
         env=kept | environment,
         capture_output=True,
         text=True,
-        timeout=patient(200),
+        timeout=patient(seconds),
         check=False,
     )
 
@@ -131,3 +133,79 @@ def test_what_run_and_test_scripts_start_trains_and_tests(experiment, options, c
         assert result.returncode == 0, result.stdout + result.stderr
         assert "top-1" in result.stdout
     assert (tmp_path / "out/report.json").exists()
+
+
+SEEDS = [*(f"usual-{seed}" for seed in range(5)), *(f"other-{seed}" for seed in range(3)), "spikingjelly-0"]
+
+
+@pytest.fixture
+def seeds(tmp_path):
+    """A function of arguments and variables: what seeds.sh starts, as (name, environment, words), and its result.
+
+    Runs end at once: with a report, or as ENDS_NAME=STATUS says, where - stands for an interruption.
+    """
+    (tmp_path / "bin").mkdir()
+    stand_in = tmp_path / "bin/python"
+    stand_in.write_text(f"""#!/bin/bash
+[ "$1" != -c ] || exec {sys.executable} "$@"
+echo "started $(basename "${{@: -1}}")|$ONEDNN_MAX_CPU_ISA $ATEN_CPU_CAPABILITY|$*"
+[ "$1" != -m ] || exit 0
+mkdir -p "${{@: -1}}"
+name=ENDS_$(basename "${{@: -1}}" | tr - _)
+[ "${{!name:-}}" != - ] || exit 0
+[ -n "${{!name:-}}" ] || touch "${{@: -1}}/report.json"
+exit "${{!name:-0}}"
+""")
+    stand_in.chmod(0o755)
+
+    def run(*arguments, **variables):
+        script = QUICKSTART / "seeds.sh"
+        result = run_script(
+            script, *arguments, "OUTPUT_DIR", str(tmp_path / "seeds"), first=stand_in.parent, **variables
+        )
+        started = [line.removeprefix("started ").split("|") for line in result.stdout.splitlines() if "|" in line]
+        return started, result
+
+    return run
+
+
+def test_seeds_are_run_in_each_arithmetic_and_continued_where_they_were_interrupted(seeds):
+    capability = torch.backends.cpu.get_cpu_capability()
+    started, result = seeds("SOLVER.MAX_EPOCH", "1", ENDS_usual_1="1", ENDS_other_1="-", ATEN_CPU_CAPABILITY="default")
+    assert [name for name, _, _ in started] == SEEDS[:7]
+    assert result.returncode == 1
+    assert "usual-1 has failed" in result.stderr
+    other = "AVX2 avx2" if capability == "AVX512" else "SSE41 default"
+    assert [environment.strip() for _, environment, _ in started] == [""] * 5 + [other] * 2
+    assert all("SOLVER.MAX_EPOCH 1 RNG_SEED 3 OUTPUT_DIR" in words for name, _, words in started if name == "usual-3")
+    started, result = seeds("SOLVER.MAX_EPOCH", "1", ENDS_other_1="130")
+    assert ([name for name, _, _ in started], result.returncode) == (["usual-1", "other-1"], 130)
+    started, result = seeds("SOLVER.MAX_EPOCH", "1")
+    assert [name for name, _, _ in started[:-1]] == SEEDS[6:]
+    assert "RNG_SEED 0 SNN.BACKEND spikingjelly" in started[2][2]
+    assert re.findall(r"seeds/([\w-]+)", started[-1][2]) == SEEDS
+    assert result.returncode == 0
+
+
+def test_seeds_are_not_mixed_with_those_of_other_arguments(seeds):
+    assert seeds()[1].returncode == 0
+    started, result = seeds("SOLVER.MAX_EPOCH", "1")
+    assert (started, result.returncode) == ([], 1)
+    assert "holds runs of other arguments" in result.stderr
+    started, result = seeds("RNG_SEED", "7")
+    assert (started, result.returncode) == ([], 1)
+    assert "RNG_SEED is decided by this script" in result.stderr
+
+
+@pytest.mark.slow
+def test_the_table_of_seeds_is_made_of_real_runs(options, tmp_path):
+    """Nine of them, in processes of their own."""
+    arguments = options(QUICKSTART)
+    result = run_script(QUICKSTART / "seeds.sh", *arguments, seconds=600)
+    assert result.returncode == 0, result.stdout + result.stderr
+    _, _, *rows = [line for line in result.stdout.splitlines() if line.startswith("| ")]
+    groups = ["**5 runs**", "**3 runs**", "**1 run**", "**9 runs**"]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == SEEDS + groups
+    assert "9 of 9 runs are counted." in result.stdout
+    tested = [json.loads((tmp_path / f"out/{name}/report.json").read_text()) for name in ("usual-0", "other-0")]
+    assert tested[0]["machine"]["cpu_capability"] != tested[1]["machine"]["cpu_capability"]
