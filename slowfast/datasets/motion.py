@@ -22,12 +22,12 @@ import numpy as np
 
 from slowfast.datasets.kinetics import Kinetics
 from slowfast.datasets.lists import Entry
-from slowfast.datasets.motion_scene import CLASSES, EASY, HARD, MotionStyle, render_clip
+from slowfast.datasets.motion_scene import CLASSES, EASY, HARD, MotionStyle, render_clip, training_style
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.video_index import VideoError, VideoInfo, wording
 from slowfast.utils.logging import logger
 
-VERSION = 1  # raise it when the same parameters give other files: folders written before are then rewritten
+VERSION = 2  # raise it when the same parameters give other files: folders written before are then rewritten
 COUNTS = {"train": 960, "val": 160, "test": 160}
 FRAME_RATES = (12, 15, 20, 25, 30)
 MANIFEST = "motion.json"
@@ -37,11 +37,12 @@ H264 = {"preset": "veryfast", "tune": "fastdecode", "crf": "18", "g": "24", "bf"
 
 
 class Planned(NamedTuple):
-    """A video of the data set: where it belongs, its class, and the seed from which it is drawn."""
+    """A video of the data set: where it belongs, its class, the seed from which it is drawn, and what for."""
 
     path: Path
     label: int
     seed: tuple[int, ...]
+    training: bool
 
 
 @DATASET_REGISTRY.register(name="motion")
@@ -178,7 +179,9 @@ def plan(manifest: dict) -> dict[str, list[Planned]]:
     for split_index, (split, count) in enumerate(manifest["counts"].items()):
         folder, seed = Path(manifest["root"]) / split, (manifest["seed"], split_index)
         names = [f"{i:05d}.{'avi' if i // len(CLASSES) % 4 == 3 else 'mp4'}" for i in range(count)]
-        videos[split] = [Planned(folder / name, i % len(CLASSES), (*seed, i)) for i, name in enumerate(names)]
+        videos[split] = [
+            Planned(folder / name, i % len(CLASSES), (*seed, i), split == "train") for i, name in enumerate(names)
+        ]
     return videos
 
 
@@ -221,17 +224,19 @@ def write_video(video: Planned, style: MotionStyle) -> None:
         return
     aside = video.path.with_name(f".{os.getpid()}.{video.path.name}")
     try:
-        write_clip(aside, video.label, video.seed, style)
+        write_clip(aside, video, style)
         aside.replace(video.path)
     finally:
         aside.unlink(missing_ok=True)
 
 
-def write_clip(path: Path, label: int, seed: tuple[int, ...], style: MotionStyle) -> None:
-    """One clip, drawn from `seed` alone, as an MP4 or AVI file by the ending of `path`."""
-    rng = np.random.default_rng(seed)
+def write_clip(path: Path, video: Planned, style: MotionStyle) -> None:
+    """One clip, drawn from its seed alone, as an MP4 or AVI file by the ending of `path`."""
+    rng = np.random.default_rng(video.seed)
     fps = int(rng.choice(FRAME_RATES))
-    encode(path, render_clip(rng, label, style, fps), fps)
+    if video.training:
+        style = training_style(rng, style)
+    encode(path, render_clip(rng, video.label, style, fps), fps)
 
 
 def encode(path: Path, frames: np.ndarray, fps: int) -> None:

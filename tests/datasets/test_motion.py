@@ -4,6 +4,7 @@ import hashlib
 import json
 import multiprocessing
 import resource
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -14,7 +15,16 @@ from slowfast.datasets import VideoError, build_dataset, build_loader, check_vid
 from slowfast.datasets.decoder import probe
 from slowfast.datasets.lists import read_video_list
 from slowfast.datasets.motion import Motion, write_motion
-from slowfast.datasets.motion_scene import CLASSES, EASY, HARD, OUTER_X, WIDTH, render_clip, state_tracks
+from slowfast.datasets.motion_scene import (
+    CLASSES,
+    EASY,
+    HARD,
+    OUTER_X,
+    WIDTH,
+    render_clip,
+    state_tracks,
+    training_style,
+)
 from slowfast.datasets.motion_sheet import draw_sheet
 
 FEW = {"train": 32, "val": 8, "test": 8}
@@ -100,7 +110,7 @@ def test_what_a_frame_shows_is_distributed_alike_in_all_classes(pairs):
 def test_every_state_variable_is_uniform_at_every_instant_in_every_class(label, style):
     seconds = np.array([0.0, 0.3, 1.1])
     rng = np.random.default_rng(label)
-    states = np.stack([state_tracks(rng, label, style.period, seconds) for _ in range(3000)])  # [N, 4, T]
+    states = np.stack([state_tracks(rng, label, style, seconds) for _ in range(3000)])  # [N, 4, T]
     shares = np.stack([(states < edge).mean(0) for edge in (0.1, 0.3, 0.5, 0.7, 0.9)])
     assert abs(shares - np.array([0.1, 0.3, 0.5, 0.7, 0.9])[:, None, None]).max() < 0.04
 
@@ -110,10 +120,53 @@ def test_every_state_variable_is_uniform_at_every_instant_in_every_class(label, 
 )
 def test_partners_are_each_others_time_reversal(label):
     seconds = np.linspace(0, 0.5, 6)
-    rise, fall = (state_tracks(np.random.default_rng(7), y, (0.8, 0.8), seconds) for y in (label, label + 1))
+    style = replace(EASY, period=(0.8, 0.8))
+    rise, fall = (state_tracks(np.random.default_rng(7), y, style, seconds) for y in (label, label + 1))
     moved = np.diff(np.unwrap(rise, period=1), axis=1), np.diff(np.unwrap(fall, period=1), axis=1)
     np.testing.assert_allclose(moved[0], -moved[1], atol=1e-6)
     assert (abs(moved[0]).max(1) > 0).tolist() == [label // 2 == i for i in range(4)]
+
+
+# Clips of the training split
+
+
+@pytest.mark.parametrize("label", range(8), ids=CLASSES)
+def test_in_a_centered_clip_only_what_moves_is_not_in_the_middle(label):
+    seconds = np.array([0.0, 0.3, 1.1])
+    rng = np.random.default_rng(label)
+    states = np.stack([state_tracks(rng, label, replace(EASY, centered=True), seconds) for _ in range(1000)])
+    resting = [i for i in range(4) if i != label // 2]
+    assert (states[:, resting] == 0.5).all()
+    shares = np.array([(states[:, label // 2] < edge).mean(0) for edge in (0.1, 0.5, 0.9)])
+    assert abs(shares - np.array([0.1, 0.5, 0.9])[:, None]).max() < 0.06
+
+
+def test_training_clips_are_plain_and_half_of_them_centered():
+    rng = np.random.default_rng(0)
+    styles = [training_style(rng, HARD) for _ in range(1000)]
+    assert abs(sum(style.centered for style in styles) - 500) < 70
+    assert {replace(style, centered=False) for style in styles} == {replace(HARD, noise=0.0, background=0.0)}
+
+
+def test_a_plain_clip_is_one_colour_but_for_its_shapes():
+    frames = render_clip(np.random.default_rng(5), 0, replace(EASY, noise=0.0, background=0.0), 30)
+    assert (frames[:, 0] == frames[0, 0, 0]).all()
+    assert not (frames == frames[0, 0, 0]).all()
+
+
+def test_only_training_clips_are_made_easier(written):
+    """A frame's upper edge has a texture and noise, unless the clip is plain."""
+    plain = {
+        split: [bool(decode_all(path)[:, 0].std((0, 1)).max() < 1.5) for path in (written / split).iterdir()]
+        for split in FEW
+    }
+    assert {split: set(seen) for split, seen in plain.items()} == {"train": {True}, "val": {False}, "test": {False}}
+
+
+def decode_all(path):
+    """All frames of a file, [T, H, W, 3] uint8."""
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
 # The files
