@@ -11,6 +11,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # for runs too, which would choose for themselves
 
 
 @pytest.fixture(autouse=True)

@@ -46,8 +46,9 @@ add_section(
         "RNG_SEED": (1, "Seed of the weights, the order of the data and every random draw."),
         "CPU_THREADS": (
             0,
-            "Threads of torch on the CPU; 0: torch's choice, all cores. On the CPU leave the loader processes theirs: "
-            "with more threads than free cores each operator waits. The number changes how sums are rounded.",
+            "Threads of torch in each process. 0: OMP_NUM_THREADS if it is set (torchrun sets 1 for several "
+            "processes), else on GPUs torch's choice and on the CPU as many as help, by the cores, the loader "
+            "processes and the size of a step; the log says how many and why. The number changes how sums are rounded.",
         ),
         "DIST_BACKEND": ("nccl", "Backend of torch.distributed on GPUs; the CPU always uses gloo."),
         "LOG_PERIOD": (10, "Steps between two log lines.", "steps"),

@@ -157,9 +157,9 @@ def open_output(stack: ExitStack, output_dir: str) -> None:
 def announce_ranks(place: Membership, device: str, cfg) -> None:
     """Logs who takes part, as a table, and the batch a weight update sees."""
     world_size = place.world_size
-    threads = f"{torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name(device)
-    rows = gather_objects((place.rank, socket.gethostname(), os.getpid(), device, threads))
-    table = "\n".join(f"  rank {rank}  {host}  process {pid}  {dev}  {what}" for rank, host, pid, dev, what in rows)
+    name = "" if device == "cpu" else f"  {torch.cuda.get_device_name(device)}"
+    rows = gather_objects((place.rank, socket.gethostname(), os.getpid(), device + name))
+    table = "\n".join(f"  rank {rank}  {host}  process {pid}  {where}" for rank, host, pid, where in rows)
     logger.info("%d process%s, by %s:\n%s", world_size, "es" if world_size > 1 else "", place.source, table)
     if cfg.TRAIN.ENABLE:
         per_process = cfg.TRAIN.BATCH_SIZE // processes_per_machine(cfg)

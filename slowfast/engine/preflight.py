@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from slowfast.datasets import (
     build_dataset,
@@ -27,16 +28,18 @@ class PreflightError(ValueError):
     """The run cannot end well as it is configured; the message says why and what to set."""
 
 
-def preflight(cfg) -> None:
+def preflight(cfg) -> int:
     """Tries every part of the run on one sample, on the master, before the first epoch; all ranks stop if it fails.
+
+    Returns: FLOPs of a clip's forward pass, those of matrix products and convolutions.
 
     Raises:
         ValueError, OSError, KeyError: the first thing found and what to do about it, on every rank.
     """
-    on_master(check_run, cfg)
+    return on_master(check_run, cfg)
 
 
-def check_run(cfg) -> None:
+def check_run(cfg) -> int:
     """The checks in the order in which a person would want to hear of them."""
     model_class(cfg.MODEL.MODEL_NAME)  # raises if there is none
     Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
@@ -57,10 +60,10 @@ def check_run(cfg) -> None:
         check_batches(cfg, datasets["train"].num_videos)
     model = build_model(cfg)
     check_disk(cfg, model)
-    for split, dataset in datasets.items():
-        check_views(cfg, model, split, dataset)
+    flops = [check_views(cfg, model, split, dataset) for split, dataset in datasets.items()]
     if cfg.LOG_MODEL_INFO:
         log_model_info(cfg, model)
+    return min(flops, default=0)
 
 
 def check_batches(cfg, num_videos: int) -> None:
@@ -76,16 +79,17 @@ def check_batches(cfg, num_videos: int) -> None:
         )
 
 
-def check_views(cfg, model: nn.Module, split: str, dataset) -> None:
-    """Loads one video in every view of the split and runs the model on them as the split will."""
+def check_views(cfg, model: nn.Module, split: str, dataset) -> int:
+    """Loads one video in every view of the split and runs the model on one as the split will; returns its FLOPs."""
     batch = collate([dataset[0]])
     logger.info("%s clips [B, C, T, H, W]: %s uint8", split, list(batch.clips.shape))
     model.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         logits = model(normalize(batch.clips[:1], cfg.DATA.MEAN, cfg.DATA.STD))
     expected = (1, cfg.MODEL.NUM_CLASSES)
     if tuple(logits.shape) != expected:
         raise PreflightError(f"{cfg.MODEL.MODEL_NAME} returns {tuple(logits.shape)} for a clip, not {expected}.")
+    return counter.get_total_flops() // 2  # it counts 2 for a multiply-add
 
 
 def check_disk(cfg, model: nn.Module) -> None:

@@ -8,6 +8,7 @@ from slowfast.config import describe_diff, write_config
 from slowfast.engine.next_steps import next_steps
 from slowfast.engine.preflight import preflight
 from slowfast.engine.test import test
+from slowfast.engine.threads import set_threads
 from slowfast.engine.train import train
 from slowfast.evaluation.meters import duration
 from slowfast.utils.classes import load_class_names
@@ -23,7 +24,7 @@ def run(cfg, device: torch.device) -> None:
         logger.info("%s", message)
     if is_master():
         logger.info("Whole configuration: %s", write_config(cfg))
-    preflight(cfg)
+    set_threads(cfg, preflight(cfg))
     class_names = load_class_names(
         cfg.TENSORBOARD.CLASS_NAMES_PATH, cfg.MODEL.NUM_CLASSES, data_dir=cfg.DATA.PATH_TO_DATA_DIR
     )

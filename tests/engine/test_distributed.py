@@ -82,7 +82,8 @@ def test_torchruns_environment_decides(run_cfg, options, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=patient(120), check=False)
     assert done.returncode == 0, done.stderr
     output = done.stdout
-    assert re.search(r"2 processes, by torchrun's environment:\n  rank 0  .* cpu .*\n  rank 1  .* cpu", output)
+    assert re.search(r"2 processes, by torchrun's environment:\n  rank 0  .* cpu\n  rank 1  .* cpu\n", output)
+    assert "Threads of each process: 1 (OMP_NUM_THREADS)" in output
     assert "Effective batch 12 clips" in output
 
 
