@@ -115,6 +115,7 @@ class Ledger:
             "train_list": self.train_list,
             "versions": VERSIONS,
             "world_size": get_world_size(),
+            "threads": torch.get_num_threads(),
         }
 
     def save(self, position: Position) -> None:
@@ -238,6 +239,13 @@ class Ledger:
                 "%s was saved by %d processes and %d go on: each sample is still seen once an epoch, but sums "
                 "are taken in another order, so the weights will not be the same bit for bit.",
                 *(path, state["world_size"], get_world_size()),
+            )
+        threads = torch.get_num_threads()
+        if not self.cfg.NUM_GPUS and state.get("threads", threads) != threads:
+            logger.warning(
+                "%s was saved by a run on %d CPU thread%s and one on %d continues: sums are taken in another order, so "
+                "the weights will not be the same bit for bit.",
+                *(path, state["threads"], "s" * (state["threads"] > 1), threads),
             )
         logger.info("Resumed from %s (%d epochs and %d steps done)", path, position.epoch, position.steps)
         return position

@@ -121,3 +121,11 @@ def test_a_run_sets_its_threads_and_says_why(run_cfg, automatic, tmp_path):
     said = (tmp_path / "chosen/stdout.log").read_text()
     assert "Threads of each process: 1 (" in said
     assert "no loader process" in said
+
+
+def test_a_run_that_goes_on_with_another_number_says_so(run_cfg, automatic, tmp_path):
+    changed = ("TRAIN.RESUME_CHANGED", True, "TEST.ENABLE", False)
+    for epochs, threads in enumerate((1, 1, 2), 1):
+        launch(run_cfg("CPU_THREADS", threads, "SOLVER.MAX_EPOCH", epochs, *changed), run)
+    said = (tmp_path / "out/stdout.log").read_text()
+    assert said.count("saved by a run on 1 CPU thread and one on 2 continues") == 1
