@@ -5,7 +5,7 @@ height and size of the shape in the middle, and the common height and size of th
 one of them on a sawtooth of random phase, upwards or downwards, and freezes the others at a random value.
 A sawtooth at random phase is uniform on [0, 1) at every instant, and so is a frozen draw: each frame alone
 has the same distribution in all classes. No class tells left from right, so labels survive a horizontal flip.
-Training clips are easier (`training_style`); the partners of a pair are each other's time reversal there too.
+Training clips of the easy style are easier (`training_style`), and partners are each other's time reversal there too.
 """
 
 from dataclasses import dataclass, replace
@@ -34,11 +34,19 @@ class MotionStyle:
     flicker: float = 0.0  # relative standard deviation of the brightness from frame to frame
     period: tuple[float, float] = (0.7, 1.0)  # seconds of one sweep, shortest and longest
     centered: bool = False  # the variables that do not move stand in the middle of their range, not anywhere
+    easier_training: bool = True  # clips of the training split are made easier by `training_style`
 
 
 EASY = MotionStyle()
 HARD = MotionStyle(
-    contrast=55.0, dark_shapes=0.5, noise=12.0, background=24.0, drift=12.0, flicker=0.04, period=(0.9, 1.4)
+    contrast=55.0,
+    dark_shapes=0.5,
+    noise=12.0,
+    background=24.0,
+    drift=12.0,
+    flicker=0.04,
+    period=(0.9, 1.4),
+    easier_training=False,
 )
 
 
@@ -70,10 +78,13 @@ def render_clip(
 
 
 def training_style(rng: np.random.Generator, style: MotionStyle) -> MotionStyle:
-    """The style of one training clip: without texture and noise, and half of the clips are centered.
+    """The style of one training clip: without texture and noise and, for half of the clips, centered.
 
-    So a network learns sooner which way things move, and more surely: exp/LOG.md has the figures.
+    So a network learns sooner which way things move, and more surely: exp/LOG.md has the figures. A style without
+    `easier_training` stays as it is.
     """
+    if not style.easier_training:
+        return style
     return replace(style, noise=0.0, background=0.0, centered=bool(rng.random() < 0.5))
 
 
