@@ -55,9 +55,9 @@ def helpful(cores: int, loaders: int, flops: float, clips: int) -> tuple[int, st
     # The loaders' share of all work, doubled: what a video costs differs, and they must not wait for a core.
     busy = min(loaders, round(2 * cores * VIDEO_FLOPS / (VIDEO_FLOPS + flops)))
     free, worthwhile = max(cores - busy, 1), max(int(flops * clips / STEP_FLOPS), 1)
-    reason = f"{cores} core{'s' * (cores > 1)}, {loaders or 'no'} loader process{'es' * (loaders > 1)}"
-    reason += " that mostly wait" * (busy < min(loaders, cores))
-    reason += ", steps too small for more" * (worthwhile < free)
+    some = f"{busy} of them for " * (0 < busy < min(loaders, cores))
+    reason = f"{cores} core{'s' * (cores > 1)}, {some}{loaders or 'no'} loader process{'es' * (loaders > 1)}"
+    reason += " that mostly wait" * (busy < min(loaders, 1)) + ", steps too small for more" * (worthwhile < free)
     return min(free, worthwhile), reason
 
 

@@ -47,6 +47,7 @@ def test_a_step_of_more_work_takes_more_threads_up_to_the_cores():
 def test_the_reason_names_what_there_was_to_choose_from():
     assert helpful(2, 1, **QUICKSTART)[1] == "2 cores, 1 loader process"
     assert helpful(1, 0, **FULL_SIZE)[1] == "1 core, no loader process"
+    assert helpful(2, 8, flops=3e9, clips=32)[1] == "2 cores, 1 of them for 8 loader processes"
     assert helpful(8, 8, **FULL_SIZE)[1] == "8 cores, 8 loader processes that mostly wait"
     assert helpful(2, 8, **QUICKSTART)[1] == "2 cores, 8 loader processes"
     assert helpful(8, 0, **QUICKSTART)[1] == "8 cores, no loader process, steps too small for more"
