@@ -108,7 +108,7 @@ def run_process(place: Membership, cfg, run: Callable) -> bool:
             make_deterministic()
             if device.type == "cpu":
                 keep_freed_memory()
-            if cfg.CPU_THREADS:
+            if cfg.CPU_THREADS:  # already in the preflight; else `set_threads` chooses behind it
                 torch.set_num_threads(cfg.CPU_THREADS)
             announce_ranks(place, str(device), cfg)
             try:

@@ -57,7 +57,7 @@ def helpful(cores: int, loaders: int, flops: float, clips: int) -> tuple[int, st
     free, worthwhile = max(cores - busy, 1), max(int(flops * clips / STEP_FLOPS), 1)
     some = f"{busy} of them for " * (0 < busy < min(loaders, cores))
     reason = f"{cores} core{'s' * (cores > 1)}, {some}{loaders or 'no'} loader process{'es' * (loaders > 1)}"
-    reason += " that mostly wait" * (busy < min(loaders, 1)) + ", steps too small for more" * (worthwhile < free)
+    reason += " that mostly wait" * (busy == 0 < loaders) + ", steps too small for more" * (worthwhile < free)
     return min(free, worthwhile), reason
 
 

@@ -22,6 +22,7 @@ import yaml
 
 from slowfast.config.files import flatten
 from slowfast.evaluation.meters import duration
+from slowfast.utils.markdown import row_line
 
 FREE = ("RNG_SEED", "OUTPUT_DIR", "SNN.BACKEND")  # may differ within a group, or between groups of one row over all
 HEADER = ("run", "arithmetic", "seed", "test top-1", "val top-1", "training and test", "s a step", "remark")
@@ -258,10 +259,6 @@ def where(settings: dict[str, object]) -> str:
     cores, threads = count(settings["cores"], "core"), count(settings["threads"], "thread")
     versions = f"torch {settings['torch']}, SpikeFast {settings['slowfast']}"
     return f"{settings['processor']} {avx512} AVX-512, {cores}, {threads}{gpu}; {versions}."
-
-
-def row_line(cells: list[str] | tuple[str, ...]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:

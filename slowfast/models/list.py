@@ -19,6 +19,7 @@ from slowfast.config.presets import PRESETS, preset_value
 from slowfast.evaluation.complexity import count_flops_from_shapes, count_parameters
 from slowfast.models import MODEL_REGISTRY, build_model
 from slowfast.spiking import SpikingNeuron
+from slowfast.utils.markdown import row_line
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
 HEADER = (
@@ -142,10 +143,6 @@ def table(pattern: str = "*") -> Iterator[str]:
             if key not in sizes:
                 sizes[key] = size_of(config_of(entry))
             yield row_line(cells(entry, sizes[key]))
-
-
-def row_line(values) -> str:
-    return f"| {' | '.join(values)} |"
 
 
 def main() -> None:

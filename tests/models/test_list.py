@@ -7,7 +7,8 @@ from slowfast.config import load_config, preset_model
 from slowfast.config.files import flatten
 from slowfast.config.presets import PRESETS, apply_preset
 from slowfast.models import MODEL_REGISTRY
-from slowfast.models.list import Entry, cells, config_of, entries, published, row_line, size_of
+from slowfast.models.list import Entry, cells, config_of, entries, published, size_of
+from slowfast.utils.markdown import row_line
 
 REPOSITORY = Path(__file__).parents[2]
 DOCUMENTED = (REPOSITORY / "docs/models.md").read_text().splitlines()
