@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowfast.spiking.dynamics import Dynamics
+from slowfast.spiking.kernels.eager import working_dtype
 from slowfast.spiking.ops import moments, norm_fire
 from slowfast.utils.distributed import all_gather, get_world_size
 
@@ -45,6 +46,8 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() < 2 or x.shape[1] != self.num_features:
             raise ValueError(f"This norm holds {self.num_features} features; its input is {tuple(x.shape)}.")
+        if self.training and not x.numel():
+            raise too_few_values(x)
         if self.training and self.sync and get_world_size() > 1:
             return self.fused(x[None])[0]
         if not self.training or _statistics.are_updated:
@@ -54,7 +57,7 @@ class BatchNorm(nn.BatchNorm2d):
         else:
             # A recomputation must save as many tensors as the first run did: throw-away copies take the update.
             mean, var = self.running_mean.clone(), self.running_var.clone()
-        return F.batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps)
+        return batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps)
 
     def fused(self, y: Tensor, dynamics: Dynamics | None = None, k: Tensor | None = None) -> Tensor:
         """The norm of y [T, B, C, ...] and the neuron behind it (None: no neuron) as one operator."""
@@ -77,14 +80,20 @@ class BatchNorm(nn.BatchNorm2d):
         """Mean and 1 / deviation [T or 1, C] to normalise y with; the values behind each where ranks share them."""
         if not self.training:
             rows = (-1, y.shape[2])
-            return self.running_mean.view(rows), (self.running_var + self.eps).rsqrt().view(rows), None
+            mean, var = (buffer.to(working_dtype(y)) for buffer in (self.running_mean, self.running_var))
+            return mean.view(rows), (var + self.eps).rsqrt().view(rows), None
+        is_shared = self.sync and get_world_size() > 1
+        if not y.numel():
+            raise too_few_values(y)
         with torch.no_grad():
             mean, var = moments(y)
             mean, var = self.over_steps(mean, var)
             count, values = None, y.numel() / mean.numel()
-            if self.sync and get_world_size() > 1:
+            if is_shared:
                 mean, var, count = over_ranks(mean, var, values)
                 values = count
+            elif values == 1:
+                raise too_few_values(y)
             if _statistics.are_updated:
                 self.num_batches_tracked.add_(1)
                 self.update_running(mean, var * (values / (values - 1)))
@@ -99,6 +108,30 @@ class BatchNorm(nn.BatchNorm2d):
     def update_running(self, mean: Tensor, unbiased_var: Tensor) -> None:
         self.running_mean.lerp_(mean.flatten().to(self.running_mean), self.momentum)
         self.running_var.lerp_(unbiased_var.flatten().to(self.running_var), self.momentum)
+
+
+def too_few_values(x: Tensor) -> ValueError:
+    """In torch's own words, which users look for. Of one value the variance is 0 and the deviation says nothing."""
+    return ValueError(f"Expected more than 1 value per channel when training, got input size {x.shape}")
+
+
+def batch_norm(x: Tensor, *arguments) -> Tensor:
+    """`F.batch_norm`, also right where torch's own gradient is not.
+
+    On the CPU (torch 2.14) a sample [1, C, ...] whose memory order its strides leave open is read in one order and
+    its gradient in another: the gradients of x and of the weight are then wrong, without a word.
+    """
+    if x.is_cuda or 1 not in x.shape or not torch.is_grad_enabled():
+        return F.batch_norm(x, *arguments)
+    y = F.batch_norm(plainly_strided(x), *arguments)
+    if y.requires_grad:
+        y.register_hook(plainly_strided)
+    return y
+
+
+def plainly_strided(x: Tensor) -> Tensor:
+    """x with the strides of a contiguous tensor also in its dimensions of size 1, which `contiguous` leaves."""
+    return x.reshape(-1).view(x.shape)
 
 
 def over_ranks(mean: Tensor, var: Tensor, count: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,6 +7,7 @@ shapes and a backward, so that autocast, DDP, activation checkpointing and torch
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from slowfast.spiking.dynamics import Dynamics
 from slowfast.spiking.kernels import cpu, cuda, eager
@@ -21,13 +22,16 @@ def fire(
 ) -> tuple[Tensor, Tensor | None]:
     """Spikes of a neuron for the current x [T, ...], and where the state v [...] is given the state after T.
 
-    Without v the neuron starts from rest. Spikes have x's dtype; the state is fp32. `k` is [1] where it is learnt.
+    Without v the neuron starts from rest. Spikes have x's dtype; the state is fp32 (fp64 for fp64 currents). `k` is
+    [1] where it is learnt.
 
     Raises:
-        ValueError: no time step.
+        ValueError: no time step, or a state of another shape or device than a time step.
         TypeError: a dtype that is not floating.
+        NotImplementedError: forward-mode differentiation.
     """
-    check_input(x)
+    check_input(x, v)
+    k, v = as_computed(x, k, v)
     out, v_after = torch.ops.slowfast.fire(x, None, None, None, None, k, v, False, False, None, *dynamics)
     return out, None if v is None else v_after
 
@@ -52,8 +56,12 @@ def norm_fire(
         k: learnt k of the neuron, [1] or [C].
         of_batch: mean and invstd are y's own, so that the gradient flows through them too.
         sync, count: they are those of all ranks, over so many values each.
+
+    Raises:
+        As `fire`.
     """
     check_input(y)
+    mean, invstd, weight, bias, k = as_computed(y, mean, invstd, weight, bias, k)
     settings = (None,) * 8 if dynamics is None else dynamics
     return torch.ops.slowfast.fire(y, mean, invstd, weight, bias, k, None, of_batch, sync, count, *settings)[0]
 
@@ -64,21 +72,45 @@ def moments(y: Tensor) -> tuple[Tensor, Tensor]:
     return torch.ops.slowfast.moments(y.detach())
 
 
-def check_input(x: Tensor) -> None:
+def check_input(x: Tensor, v: Tensor | None = None) -> None:
+    """Raises as `fire` where a current x [T, ...], or a state v [...] beside it, is none."""
     if x.dim() == 0 or x.shape[0] == 0:
         raise ValueError(f"A spiking layer needs at least one time step; got an input of shape {tuple(x.shape)}.")
     if x.dtype not in DTYPES:
         raise TypeError(f"A spiking layer takes {', '.join(map(str, DTYPES))}; got {x.dtype}.")
+    if v is not None and (v.shape != x.shape[1:] or v.device != x.device):
+        raise ValueError(
+            f"The state of a stream is {tuple(v.shape)} on {v.device}, and a time step of its input is "
+            f"{tuple(x.shape[1:])} on {x.device}. Pass the state of the same clips, or None to start at rest."
+        )
+
+
+def as_computed(x: Tensor, *parameters: Tensor | None) -> list[Tensor | None]:
+    """Parameters and states of a layer in the dtype in which it computes for x; their gradients come back in their own.
+
+    Every call of the operators goes through here: the kernels read bare memory, so a model in half or double
+    precision would else be read as numbers that it does not hold.
+    """
+    if any(tensor is not None and unpack_dual(tensor).tangent is not None for tensor in (x, *parameters)):
+        # torch would call the operator without the tangents, and return zeros.
+        raise NotImplementedError(
+            "The spiking operators have no forward-mode derivative (torch.func.jvp, torch.autograd.forward_ad). "
+            "Differentiate in reverse mode: backward(), torch.autograd.grad."
+        )
+    dtype = eager.working_dtype(x)
+    return [None if tensor is None else tensor.to(dtype) for tensor in parameters]
 
 
 CUDA, CPU = CompiledKernels(cuda.CudaEngine()), CompiledKernels(cpu.CpuEngine())
 
 
 def backend(x: Tensor):
-    """Who computes: the compiled kernels, and torch's operators for fp64 or without a compiler."""
+    """Who computes: the compiled kernels, and torch's operators for fp64, without a compiler or without CuPy."""
+    if x.dtype == torch.float64:
+        return eager
     if x.is_cuda:
-        return CUDA
-    return eager if x.dtype == torch.float64 or cpu.compiler() is None else CPU
+        return CUDA if cuda.available() else eager
+    return eager if cpu.compiler() is None else CPU
 
 
 @torch.library.custom_op("slowfast::moments", mutates_args=())

@@ -10,8 +10,16 @@ import torch
 from torch import Tensor
 
 from slowfast.spiking.dynamics import Dynamics
-from slowfast.spiking.kernels.layout import Layout, as_block, dense, like
+from slowfast.spiking.kernels.layout import Layout, as_block, dense, like, same_order
 from slowfast.spiking.kernels.source import BATCH, Variant
+
+# The tensors of each kernel in their order: sequences are like y, states like one of its steps, rows are [T, C].
+ROLES = {
+    "forward": ("sequence", "rows", "rows", "k", "state", "sequence", "state"),
+    "backward": ("sequence", "state", "sequence", "rows", "rows", "rows", "k", "state", "sequence", "state"),
+    "moments": ("sequence",),
+    "combine": ("sequence", "sequence", "rows", "rows", "rows", "sequence"),
+}
 
 
 class Engine(Protocol):
@@ -40,7 +48,7 @@ class CompiledKernels:
     def fire(self, y: Tensor, scale, shift, k, v, dynamics: Dynamics | None) -> tuple[Tensor, Tensor]:
         y, layout = dense(y, scale is not None)
         out = torch.empty_like(y)
-        v = None if v is None else like(v, y[0], torch.float32)
+        v = None if v is None else like(v, y[0])
         v_after = None if v is None else torch.empty_like(v)
         self.run("forward", dynamics, y, layout, scale is not None, (y, scale, shift, k, v, out, v_after))
         return out, nothing(y) if v is None else v_after
@@ -49,8 +57,8 @@ class CompiledKernels:
         y, layout = dense(y, scale is not None)
         time_steps = y.shape[0]
         grad_out, grad_in = like(grad_out, y), torch.empty_like(y)
-        v = None if v is None else like(v, y[0], torch.float32)
-        grad_v_after = None if grad_v_after is None else like(grad_v_after, y[0], torch.float32)
+        v = None if v is None else like(v, y[0])
+        grad_v_after = None if grad_v_after is None else like(grad_v_after, y[0])
         grad_v = None if v is None else torch.empty_like(v)
         arguments = (grad_out, grad_v_after, y, scale, shift, mean, k, v, grad_in, grad_v)
         totals = self.run("backward", dynamics, y, layout, scale is not None, arguments)
@@ -74,13 +82,14 @@ class CompiledKernels:
 
         Tensors go by address, None as null; sizes and constants follow them.
         """
-        stored = [tensor for tensor in tensors if tensor is not None and tensor.shape == y.shape]
+        stored = [tensor for tensor, role in zip(tensors, ROLES[kernel], strict=True) if role == "sequence"]
         vector = self.engine.vector(kernel, dynamics, layout, affine, stored)
         variant = Variant(dynamics, y.dtype, y.shape[0], vector, layout.channels_last, affine)
         grid, block = self.grid(variant, layout, y.device)
         count = {"backward": variant.sums, "moments": 2 * y.shape[0]}.get(kernel)
         partials = None if count is None else y.new_zeros((grid[1], count, layout.channels), dtype=torch.float32)
         if y.numel():
+            check_arguments(kernel, tensors, y, layout)
             tensors = tensors if partials is None else (*tensors, partials)
             values = [np.uint64(0 if tensor is None else tensor.data_ptr()) for tensor in tensors]
             values += [np.int64(size) for size in layout[:3]]
@@ -104,6 +113,30 @@ class CompiledKernels:
         along = self.engine.threads // across
         wanted = -(-self.engine.blocks(where) // max(columns, 1))
         return (columns, max(1, min(wanted, -(-positions // along), 65535))), (across, along)
+
+
+def check_arguments(kernel: str, tensors: tuple, y: Tensor, layout: Layout) -> None:
+    """Refuses what the kernel would read or write as something else: it sees addresses and the sizes of y alone.
+
+    Raises:
+        RuntimeError: an argument of another dtype, shape, device or memory order than its role has.
+    """
+    expected = {
+        "sequence": (y.dtype, y.shape, y.stride()),
+        "state": (torch.float32, y.shape[1:], y.stride()[1:]),
+        "rows": (torch.float32, (y.shape[0], layout.channels), (layout.channels, 1)),
+        "k": (torch.float32, (layout.channels,), (1,)),
+    }
+    for tensor, role in zip(tensors, ROLES[kernel], strict=True):
+        if tensor is None:
+            continue
+        dtype, shape, strides = expected[role]
+        lies_right = tensor.stride() == strides or same_order(strides, tensor.stride(), shape)
+        if tensor.dtype != dtype or tensor.shape != shape or not lies_right or tensor.device != y.device:
+            raise RuntimeError(
+                f"Kernel {kernel} takes as {role} {dtype} {tuple(shape)} with strides {strides} on {y.device}; got "
+                f"{tensor.dtype} {tuple(tensor.shape)} with strides {tensor.stride()} on {tensor.device}."
+            )
 
 
 def nothing(y: Tensor) -> Tensor:

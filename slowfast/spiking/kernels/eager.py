@@ -1,4 +1,4 @@
-"""The operators on the CPU, over blocks of neurons small enough that all passes over one stay in the cache.
+"""The operators from torch's own, over blocks of neurons small enough that all passes over one stay in a CPU's cache.
 
 Tensors are [T, B, C, ...], those of a neuron alone [T, ...]; parameters of an affine are [T, C]; `k` is [C], or
 [1] for all channels. Arithmetic is fp32, and fp64 for fp64 tensors.
@@ -22,7 +22,7 @@ def fire(y: Tensor, scale, shift, k, v, dynamics: Dynamics | None) -> tuple[Tens
     out = torch.empty_like(y)
     v_after = y.new_empty(0, dtype=work) if v is None else torch.empty_like(y[0], dtype=work)
     inputs, outputs = as_block(y, layout), as_block(out, layout)
-    before = None if v is None else step_as_block(like(v, y[0], work), layout)
+    before = None if v is None else step_as_block(like(v, y[0]), layout)
     after = None if v is None else step_as_block(v_after, layout)
     for part in parts(layout):
         x = affine(inputs[part].to(work), scale, shift, part)
@@ -53,7 +53,7 @@ def fire_backward(grad_out: Tensor, grad_v_after, y: Tensor, scale, shift, mean,
     grad_k = y.new_zeros(0 if k is None else layout.channels, dtype=work)
     inputs, results = as_block(y, layout), as_block(grad_in, layout)
     arriving = as_block(like(grad_out, y), layout)
-    states = [None if state is None else step_as_block(like(state, y[0], work), layout) for state in (v, grad_v_after)]
+    states = [None if state is None else step_as_block(like(state, y[0]), layout) for state in (v, grad_v_after)]
     for part in parts(layout):
         stored, grad = inputs[part].to(work), arriving[part].to(work)
         if dynamics is not None:

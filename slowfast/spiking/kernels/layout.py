@@ -46,13 +46,14 @@ def is_dense(x: Tensor) -> bool:
     return True
 
 
-def like(x: Tensor, y: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """x with the memory order of y (and in `dtype`), copied only where it differs."""
-    dtype = dtype or x.dtype
-    same_order = all(a == b or size == 1 for a, b, size in zip(x.stride(), y.stride(), y.shape, strict=True))
-    if same_order and x.dtype == dtype:
-        return x
-    return torch.empty_like(y, dtype=dtype).copy_(x)
+def like(x: Tensor, y: Tensor) -> Tensor:
+    """x with the memory order of y, copied only where it differs."""
+    return x if same_order(x.stride(), y.stride(), y.shape) else torch.empty_like(y, dtype=x.dtype).copy_(x)
+
+
+def same_order(strides: tuple, others: tuple, shape: tuple) -> bool:
+    """Whether both are strides of the same memory order for `shape`, in which that of a size of 1 says nothing."""
+    return all(a == b or size == 1 for a, b, size in zip(strides, others, shape, strict=True))
 
 
 def as_block(x: Tensor, layout: Layout) -> Tensor:
