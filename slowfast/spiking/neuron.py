@@ -11,6 +11,7 @@ Adding a neuron: a class with the two bases of `LIF` below, its `charge` and a `
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from spikingjelly.activation_based import neuron, surrogate
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 
 from slowfast.config import add_section
 from slowfast.spiking import ops
-from slowfast.spiking.dynamics import SURROGATES, Dynamics
+from slowfast.spiking.dynamics import SURROGATES, Dynamics, charge_functions
 from slowfast.spiking.kernels import cuda
+from slowfast.spiking.kernels.eager import working_dtype
 from slowfast.spiking.norm import BatchNorm
 from slowfast.utils.registry import Registry
 
@@ -53,7 +55,8 @@ add_section(
 )
 
 NEURON_REGISTRY = Registry("SNN.NEURON")
-
+BACKENDS = ("auto", "cupy", "spikingjelly")
+OWN_SURROGATES = {getattr(surrogate, name) for name in SURROGATES}
 
 LEAKY = "v + (x - (v - v_reset)) * k"
 LEAKY_FULL_INPUT = "v - (v - v_reset) * k + x"
@@ -64,12 +67,32 @@ class SpikingNeuron:
 
     `charge` is the potential h[t] as an expression of v (v[t-1]), x (x[t]), k and v_reset; None leaves the neuron to
     SpikingJelly's implementation. `k()` is a number, or a tensor of one element where it is learnt.
+
+    Of SpikingJelly's switches `store_v_seq`, `v_threshold`, `v_reset`, `detach_reset` and `surrogate_function` (also
+    out of spiking mode) work. `step_mode` is "m" and `backend` is a value of SNN.BACKEND; others raise ValueError.
     """
 
     charge: str | None = None
-    backend = "auto"
     fuse_norm = True
     round_state = False
+    _backend = "auto"
+
+    def __init__(self, *args, step_mode: str = "m", **kwargs):
+        super().__init__(*args, step_mode=step_mode, **kwargs)
+
+    def supported_step_mode(self) -> tuple[str, ...]:
+        """Not "s", whose single steps keep a state in the neuron; `stream` takes and returns it instead."""
+        return ("m",)
+
+    @property
+    def backend(self) -> str:
+        return self._backend
+
+    @backend.setter
+    def backend(self, name: str) -> None:
+        if name not in BACKENDS:
+            raise ValueError(f"There is no backend {name!r} of a spiking neuron. There are: {', '.join(BACKENDS)}.")
+        self._backend = name
 
     def k(self) -> float | Tensor:
         return 0.0
@@ -77,34 +100,60 @@ class SpikingNeuron:
     def forward(self, x: Tensor, norm: BatchNorm | None = None) -> Tensor:
         """Current [T, B, ...] -> spikes [T, B, ...] of the same dtype; starts at rest, keeps no state.
 
+        With `store_v_seq` the potentials after each step are in `v_seq` [T, B, ...] afterwards.
+
         Args:
             norm: of [T, B, C, ...], applied to x first; fused with the neuron unless `fuse_norm` is off.
         """
-        if norm is not None and not (self.fuse_norm and self.own_operator(x)):
+        is_ours = self.own_operator(x)
+        if norm is not None and not (is_ours and self.fuse_norm and not self.store_v_seq):
             x, norm = norm(x), None
-        if not self.own_operator(x):
+        if self.store_v_seq:
+            return self.forward_storing(x)
+        if not is_ours:
             return self.stream(x)[0]
         if norm is None:
             return ops.fire(x, *self.dynamics())[0]
         return norm.fused(x, *self.dynamics())
 
-    def stream(self, x: Tensor, v: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Current [T, B, ...] and potential [B, ...] (None: at rest) -> spikes and the potential after T."""
+    def forward_storing(self, x: Tensor) -> Tensor:
+        """The spikes as `forward` gives them, step by step; the potentials in `v_seq`."""
         ops.check_input(x)
+        steps, v = [], None
+        for t in range(len(x)):
+            steps.append(self.stream(x[t : t + 1], v))
+            v = steps[-1][1]
+        spikes, states = zip(*steps, strict=True)
+        self.v_seq = torch.stack(states)
+        return torch.cat(spikes)
+
+    def stream(self, x: Tensor, v: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Current [T, B, ...] and potential [B, ...] (None: at rest) -> spikes and the potential after T.
+
+        Raises:
+            ValueError: a potential of another shape or device than a time step of the current.
+        """
+        ops.check_input(x, v)
         if v is None:
-            # The potential is kept in fp32 under fp16 and bf16 currents, or small leaks would round away.
-            dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-            v = torch.full(x.shape[1:], self.v_reset or 0.0, dtype=dtype, device=x.device)
+            v = torch.full_like(x[0], self.v_reset or 0.0, dtype=self.state_dtype(x))
         if self.own_operator(x):
             return ops.fire(x, *self.dynamics(), v)
-        (spikes,), (v,) = self.multi_step_functional_forward((x,), (v,))
-        return spikes, v
+        v = v.to(self.state_dtype(x))
+        if is_spikingjellys(type(self)):
+            (spikes,), (v,) = self.multi_step_functional_forward((x,), (v,))
+        else:
+            spikes, v = unrolled(self, x, v)
+        return spikes.to(x.dtype), v  # some of SpikingJelly's surrogates answer in the dtype of the potential
+
+    def state_dtype(self, x: Tensor) -> torch.dtype:
+        """The potential is kept in fp32 under fp16 and bf16 currents, or small leaks would round away."""
+        return x.dtype if self.round_state else working_dtype(x)
 
     def own_operator(self, x: Tensor) -> bool:
         """Whether our operators compute this neuron for x."""
         if self.charge is None or self.backend == "spikingjelly":
             return False
-        known = type(self.surrogate_function).__name__ in SURROGATES
+        known = type(self.surrogate_function) in OWN_SURROGATES and self.surrogate_function.spiking
         return known and (self.backend == "cupy" or not x.is_cuda or cuda.available())
 
     def dynamics(self) -> tuple[Dynamics, Tensor | None]:
@@ -122,6 +171,28 @@ class SpikingNeuron:
             self.round_state,
         )
         return description, k.view(1) if learnt else None
+
+
+@cache
+def is_spikingjellys(kind: type) -> bool:
+    """Whether SpikingJelly computes neurons of this class; of others there is the charge alone."""
+    return kind.single_step_functional_forward is not neuron.BaseNode.single_step_functional_forward
+
+
+def unrolled(node: SpikingNeuron, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """`node.stream(x, v)` from its charge, step by step by torch's operators: any surrogate and device."""
+    charge, _, _ = charge_functions(node.charge)
+    spikes = []
+    for current in x:
+        h = charge(v, current.to(v.dtype), node.k(), node.v_reset or 0.0)
+        fires = node.surrogate_function(h - node.v_threshold)
+        spikes.append(torch.where(h.isnan(), h, fires))  # a NaN shows instead of passing for silence
+        fired = spikes[-1].detach() if node.detach_reset else spikes[-1]
+        if node.v_reset is None:
+            v = node.apply_soft_reset(h, fired, node.v_threshold)
+        else:
+            v = node.apply_hard_reset(h, fired, node.v_reset)
+    return torch.stack(spikes), v
 
 
 @NEURON_REGISTRY.register()
@@ -175,9 +246,9 @@ class ILIF(SpikingNeuron, neuron.ILIFNode):
     """
 
     @classmethod
-    def from_config(cls, cfg, v_threshold: float, detach_reset: bool, step_mode: str, **_) -> "ILIF":
+    def from_config(cls, cfg, v_threshold: float, detach_reset: bool, **_) -> "ILIF":
         count = surrogate.MultiLevelSpikeCount(cfg.SNN.MAX_SPIKES)
-        return cls(float(cfg.SNN.TAU), v_threshold, count, detach_reset, step_mode)
+        return cls(float(cfg.SNN.TAU), v_threshold, count, detach_reset)
 
 
 def build_surrogate(name: str, alpha: float | None = None) -> surrogate.SurrogateFunctionBase:
@@ -210,7 +281,6 @@ def build_neuron(cfg) -> Callable[[], nn.Module]:
             v_reset=None if cfg.SNN.V_RESET is None else float(cfg.SNN.V_RESET),
             surrogate_function=build_surrogate(cfg.SNN.SURROGATE, cfg.SNN.SURROGATE_ALPHA),
             detach_reset=cfg.SNN.DETACH_RESET,
-            step_mode="m",
         )
         built.backend = cfg.SNN.BACKEND
         built.fuse_norm = cfg.SNN.FUSE_NORM

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from slowfast.spiking import BATCH_NORMS, NEURON_REGISTRY, SpikingNeuron, build_neuron, checkpointed
+from slowfast.spiking import BATCH_NORMS, build_neuron, checkpointed
 from slowfast.spiking.neuron import LIF, PLIF, build_surrogate
 
 T, B, C = 5, 3, 6
@@ -138,61 +138,3 @@ def test_autocast_keeps_the_operators_in_the_low_precision_of_their_input():
     spikes.sum().backward()
     assert neuron.w.grad.dtype == torch.float32
     assert conv.weight.grad.abs().sum() > 0
-
-
-@pytest.fixture
-def toy():
-    """A neuron that exists only here: quadratic integrate and fire with a learnt rate."""
-    from spikingjelly.activation_based import neuron
-
-    class Quadratic(SpikingNeuron, neuron.BaseNode):
-        charge = "v + k * v * (v - 0.5) + x"
-
-        def __init__(self, **common):
-            super().__init__(**common)
-            self.rate = nn.Parameter(torch.tensor(0.2))
-
-        def k(self):
-            return self.rate
-
-        @classmethod
-        def from_config(cls, cfg, **common):
-            return cls(**common)
-
-    NEURON_REGISTRY.register()(Quadratic)
-    yield "Quadratic"
-    NEURON_REGISTRY._obj_map.pop("Quadratic")
-
-
-def test_a_new_neuron_is_a_class_with_a_charge(toy, tiny_cfg, where):
-    torch.manual_seed(0)
-    neuron = build_neuron(tiny_cfg(*PLAIN, "SNN.NEURON", toy))().to(where)
-    x = torch.rand(6, 4, 10, device=where, requires_grad=True)
-    v, expected, rate = torch.zeros(4, 10, device=where), [], neuron.rate
-    for current in x:
-        h = v + rate * v * (v - 0.5) + current
-        expected.append(neuron.surrogate_function(h - neuron.v_threshold))
-        v = torch.where(expected[-1].detach() == 1, 0.0, h)
-    weights = torch.randn(6, 4, 10, device=where)
-    wanted = torch.autograd.grad((torch.stack(expected) * weights).sum(), [x, rate])
-    spikes = neuron(x)
-    assert torch.equal(spikes, torch.stack(expected))
-    for actual, gradient in zip(torch.autograd.grad((spikes * weights).sum(), [x, rate]), wanted, strict=True):
-        torch.testing.assert_close(actual, gradient, rtol=1e-4, atol=1e-5)
-
-
-def test_a_new_neuron_trains(toy, tiny_cfg):
-    """It learns to fire as often as asked: the gradient through spikes and rate points the right way."""
-    torch.manual_seed(0)
-    neuron = build_neuron(tiny_cfg(*PLAIN, "SNN.NEURON", toy))()
-    gain = nn.Parameter(torch.tensor(0.1))
-    optimizer = torch.optim.Adam([gain, neuron.rate], 0.05)
-    x, losses = torch.rand(8, 16, 20), []
-    for _ in range(60):
-        loss = (neuron(x * gain).mean() - 0.5).square()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[0] > 0.2
-    assert losses[-1] < 0.01

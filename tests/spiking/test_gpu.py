@@ -2,13 +2,18 @@
 
 import pytest
 import torch
+from spikingjelly.activation_based import neuron
 
-from slowfast.spiking import LIF, TimeStepBatchNorm
+from slowfast.spiking import LIF, SpikingNeuron, TimeStepBatchNorm
 from slowfast.spiking.kernels import cuda
 from slowfast.spiking.neuron import build_surrogate
 
 pytestmark = pytest.mark.skipif(not cuda.available(), reason="no CUDA device with CuPy")
 SHAPE = (4, 2, 64, 32, 32)
+
+
+class Quadratic(SpikingNeuron, neuron.BaseNode):
+    charge = "v + 0.2 * v * (v - 0.5) + x"
 
 
 def lif() -> LIF:
@@ -56,6 +61,19 @@ def test_each_tensor_is_computed_on_its_own_device():
     spikes = [neuron(x.to(f"cuda:{index}")) for index in (1, 0)]
     assert [found.device.index for found in spikes] == [1, 0]
     assert torch.equal(spikes[0].cpu(), spikes[1].cpu())
+
+
+@pytest.mark.parametrize("node", [LIF, Quadratic])
+def test_a_gpu_without_cupy_computes_the_same(node, monkeypatch):
+    """By SpikingJelly or torch's operators; so do the norms."""
+    torch.manual_seed(0)
+    node, norm = node().cuda(), TimeStepBatchNorm(SHAPE[2], SHAPE[0]).cuda()
+    x = torch.randn(SHAPE, device="cuda")
+    spikes, normalised = node(x), norm(x)
+    monkeypatch.setattr(cuda, "available", lambda: False)
+    assert torch.equal(node(x), spikes)
+    torch.testing.assert_close(norm(x), normalised)
+    assert node(x.double(), norm).dtype == torch.float64
 
 
 def test_more_elements_than_32_bits_count():

@@ -1,6 +1,9 @@
+import re
+
 import pytest
 import torch
 from spikingjelly.activation_based import functional
+from torch.autograd.forward_ad import dual_level, make_dual
 
 from slowfast.spiking import NEURON_REGISTRY, SharedBatchNorm, SpikingNeuron, build_neuron
 from slowfast.spiking.neuron import build_surrogate
@@ -84,6 +87,80 @@ def test_a_stream_equals_the_whole_sequence(neuron):
     tail, v = neuron.stream(x[3:], v)
     assert torch.equal(torch.cat([head, tail]), whole)
     assert torch.equal(v, v_whole)
+
+
+@pytest.mark.parametrize("backend", ["auto", "spikingjelly"])
+@pytest.mark.parametrize("shape", [(1, 9), (3, 9), (2, 8), (2, 9, 1), ()], ids=str)
+def test_a_state_of_another_shape_is_refused(neuron, shape, backend):
+    neuron.backend = backend
+    with pytest.raises(
+        ValueError, match=re.escape(f"stream is {shape} on cpu, and a time step of its input is (2, 9)")
+    ):
+        neuron.stream(torch.rand(4, 2, 9), torch.zeros(shape))
+
+
+def test_a_state_on_another_device_is_refused(neuron):
+    with pytest.raises(ValueError, match=r"stream is \(2, 9\) on meta, .*\(2, 9\) on cpu"):
+        neuron.stream(torch.rand(4, 2, 9), torch.zeros(2, 9, device="meta"))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
+def test_a_state_of_another_dtype_is_taken_as_its_numbers(neuron, dtype):
+    x, v = torch.rand(4, 2, 9), torch.full((2, 9), 0.25)
+    for actual, wanted in zip(neuron.stream(x, v.to(dtype)), neuron.stream(x, v), strict=True):
+        assert torch.equal(actual, wanted)
+
+
+def test_potentials_are_kept_where_spikingjellys_switch_asks_for_them(neuron):
+    x, norm = torch.rand(6, 2, 9), SharedBatchNorm(9, 6).eval()
+    plain, plain_behind_norm = neuron(x), neuron(x, norm)
+    neuron.store_v_seq = True
+    assert torch.equal(neuron(x, norm), plain_behind_norm)
+    assert torch.equal(neuron(x), plain)
+    assert neuron.v_seq.shape == x.shape
+    for t in range(len(x)):
+        assert torch.equal(neuron.v_seq[t], neuron.stream(x[: t + 1])[1])
+
+
+def test_a_surrogate_out_of_spiking_mode_answers_smoothly(tiny_cfg):
+    """SpikingJelly's switch to look at gradients: the primitive of the surrogate in place of the step."""
+    node = build_neuron(tiny_cfg("SNN.NEURON", "LIF", *published()))()
+    node.surrogate_function.set_spiking_mode(False)
+    x = torch.rand(1, 2, 9)
+    assert torch.equal(node(x)[0], node.surrogate_function(x[0] / 2.0 - 0.5))
+
+
+def test_switches_that_a_neuron_cannot_follow_are_refused(neuron):
+    with pytest.raises(ValueError, match="step_mode can only be"):
+        functional.set_step_mode(neuron, "s")
+    with pytest.raises(ValueError, match=r"no backend 'torch'.*auto, cupy, spikingjelly"):
+        neuron.backend = "torch"
+    assert type(neuron)().step_mode == "m"
+
+
+def test_a_state_in_the_dtype_of_the_input_is_one_for_spikingjelly_too(tiny_cfg):
+    options = ("SNN.NEURON", "LIF", *published(), "SNN.STATE_DTYPE", "input", "SNN.BACKEND")
+    for backend in ("auto", "spikingjelly"):
+        _, v = build_neuron(tiny_cfg(*options, backend))().stream(torch.rand(3, 2, 9).bfloat16())
+        assert torch.equal(v, v.bfloat16().to(v.dtype))
+
+
+@pytest.mark.parametrize("backend", ["auto", "spikingjelly"])
+def test_forward_mode_differentiation_is_right_or_refused(neuron, backend):
+    """torch would give zeros for our operators, in silence; it differentiates the ILIF itself."""
+    neuron.backend = backend
+    x, direction, weights = torch.rand(4, 2, 3, requires_grad=True), torch.randn(4, 2, 3), torch.randn(4, 2, 3)
+    if type(neuron).__name__ == "ILIF":
+        _, change = torch.func.jvp(neuron, (x,), (direction,))
+        (gradient,) = torch.autograd.grad(neuron(x), x, weights)
+        torch.testing.assert_close((change * weights).sum(), (gradient * direction).sum())
+        return
+    with pytest.raises((NotImplementedError, RuntimeError), match=r"forward-mode|autograd.Function with functorch"):
+        torch.func.jvp(neuron, (x.detach(),), (direction,))
+    for name, parameter in neuron.named_parameters():
+        with dual_level(), pytest.raises(NotImplementedError, match=r"forward-mode|forward mode"):
+            dual = make_dual(parameter.detach(), torch.ones_like(parameter))
+            torch.func.functional_call(neuron, {name: dual}, x)
 
 
 def test_the_gradient_reaches_input_and_parameters(neuron):

@@ -5,7 +5,16 @@ import torch.multiprocessing as mp
 from processes import START_METHOD
 from torch import nn
 
-from slowfast.spiking import BATCH_NORMS, SharedBatchNorm, TimeStepBatchNorm, checkpointed, synchronize_norms
+from slowfast.spiking import (
+    BATCH_NORMS,
+    LIF,
+    BatchNorm,
+    SharedBatchNorm,
+    StepBatchNorm,
+    TimeStepBatchNorm,
+    checkpointed,
+    synchronize_norms,
+)
 from slowfast.utils.distributed import free_port
 
 T, B, C = 3, 4, 5
@@ -71,6 +80,47 @@ def test_recomputing_a_block_updates_its_statistics_once():
     assert norm.num_batches_tracked == 1
     assert torch.equal(norm.running_var, plain.running_var)
     torch.testing.assert_close(norm.weight.grad, plain.weight.grad)
+
+
+NORMS = {**BATCH_NORMS, "stepped": lambda channels, time_steps: StepBatchNorm(channels)}
+
+
+@pytest.mark.parametrize("behind", [None, LIF(tau=2.0)], ids=["alone", "before a neuron"])
+@pytest.mark.parametrize("name", NORMS)
+def test_too_few_values_for_statistics_are_told_in_torchs_words(name, behind):
+    norm = NORMS[name](C, time_steps := 1 if name == "shared" else T)
+    compute = norm if behind is None else lambda x: behind(x, norm)
+    one, two = torch.randn(time_steps, 1, C, 1, 1), torch.randn(time_steps, 1, C, 1, 2)
+    empty = [torch.randn(time_steps, 0, C, 4, 4), torch.randn(time_steps, B, C, 0, 4)]
+    for x in (one, *empty):
+        with pytest.raises(ValueError, match="Expected more than 1 value per channel when training, got input size"):
+            compute(x)
+    assert compute(two).isfinite().all()
+    assert norm.running_var.isfinite().all()
+    norm.eval()
+    for x in empty:
+        assert compute(x).shape == x.shape
+
+
+@pytest.mark.parametrize(
+    "strides, grad_strides",
+    [
+        ((3, 1, 3, 3), (15, 5, 5, 1)),  # a channels-last sample whose batch stride says contiguous
+        ((15, 5, 5, 1), (1, 1, 3, 3)),
+        ((15, 1, 15, 3), (15, 5, 5, 1)),
+    ],
+    ids=str,
+)
+def test_the_gradient_of_one_sample_is_right_in_any_memory_order(strides, grad_strides):
+    shape = (1, 3, 1, 5)
+    x = torch.randn(15, dtype=torch.float64).as_strided(shape, strides).requires_grad_()
+    grad = torch.randn(15, dtype=torch.float64).as_strided(shape, grad_strides)
+    norm = randomized(BatchNorm(3)).double()
+    actual = torch.autograd.grad(norm(x), [x, norm.weight, norm.bias], grad)
+    xhat = (x - x.mean((0, 2, 3), True)) / (x.var((0, 2, 3), correction=0, keepdim=True) + norm.eps).sqrt()
+    y = xhat * norm.weight.view(1, 3, 1, 1) + norm.bias.view(1, 3, 1, 1)
+    for own, wanted in zip(actual, torch.autograd.grad(y, [x, norm.weight, norm.bias], grad), strict=True):
+        torch.testing.assert_close(own, wanted)
 
 
 def normalise_half(rank, port, x, weights, folder):

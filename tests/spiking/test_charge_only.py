@@ -1,0 +1,123 @@
+"""A neuron of which there is a charge alone: it works wherever SpikingJelly's neurons do."""
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses import FakeTensorMode
+
+from slowfast.spiking import NEURON_REGISTRY, SpikingNeuron, TimeStepBatchNorm, build_neuron, ops
+
+PLAIN = ("SNN.NEURON", "LIF", "SNN.TAU", 2.0, "SNN.V_THRESHOLD", 1.0, "SNN.SURROGATE", "atan")
+
+
+@pytest.fixture
+def toy():
+    """A neuron that exists only here: quadratic integrate and fire with a learnt rate."""
+    from spikingjelly.activation_based import neuron
+
+    class Quadratic(SpikingNeuron, neuron.BaseNode):
+        charge = "v + k * v * (v - 0.5) + x"
+
+        def __init__(self, **common):
+            super().__init__(**common)
+            self.rate = nn.Parameter(torch.tensor(0.2))
+
+        def k(self):
+            return self.rate
+
+        @classmethod
+        def from_config(cls, cfg, **common):
+            return cls(**common)
+
+    NEURON_REGISTRY.register()(Quadratic)
+    yield "Quadratic"
+    NEURON_REGISTRY._obj_map.pop("Quadratic")
+
+
+def test_a_new_neuron_is_a_class_with_a_charge(toy, tiny_cfg, where):
+    torch.manual_seed(0)
+    neuron = build_neuron(tiny_cfg(*PLAIN, "SNN.NEURON", toy))().to(where)
+    x = torch.rand(6, 4, 10, device=where, requires_grad=True)
+    v, expected, rate = torch.zeros(4, 10, device=where), [], neuron.rate
+    for current in x:
+        h = v + rate * v * (v - 0.5) + current
+        expected.append(neuron.surrogate_function(h - neuron.v_threshold))
+        v = torch.where(expected[-1].detach() == 1, 0.0, h)
+    weights = torch.randn(6, 4, 10, device=where)
+    wanted = torch.autograd.grad((torch.stack(expected) * weights).sum(), [x, rate])
+    spikes = neuron(x)
+    assert torch.equal(spikes, torch.stack(expected))
+    for actual, gradient in zip(torch.autograd.grad((spikes * weights).sum(), [x, rate]), wanted, strict=True):
+        torch.testing.assert_close(actual, gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_a_new_neuron_trains(toy, tiny_cfg):
+    """It learns to fire as often as asked: the gradient through spikes and rate points the right way."""
+    torch.manual_seed(0)
+    neuron = build_neuron(tiny_cfg(*PLAIN, "SNN.NEURON", toy))()
+    gain = nn.Parameter(torch.tensor(0.1))
+    optimizer = torch.optim.Adam([gain, neuron.rate], 0.05)
+    x, losses = torch.rand(8, 16, 20), []
+    for _ in range(60):
+        loss = (neuron(x * gain).mean() - 0.5).square()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[0] > 0.2
+    assert losses[-1] < 0.01
+
+
+def spikes_and_gradients(neuron, x, norm=None):
+    x = x.clone().requires_grad_()
+    spikes = neuron(x, norm)
+    weights = torch.linspace(-1, 1, spikes.numel()).view_as(spikes)
+    return spikes, torch.autograd.grad((spikes * weights).sum(), [x, *neuron.parameters()])
+
+
+@pytest.mark.parametrize("detach_reset", [True, False])
+@pytest.mark.parametrize("v_reset", [0.0, 0.1, None])
+def test_spikingjellys_backend_computes_it_from_its_charge(v_reset, detach_reset, toy, tiny_cfg):
+    torch.manual_seed(0)
+    options = (*PLAIN, "SNN.NEURON", toy, "SNN.V_RESET", v_reset, "SNN.DETACH_RESET", detach_reset, "SNN.BACKEND")
+    ours, theirs = (build_neuron(tiny_cfg(*options, name))() for name in ("auto", "spikingjelly"))
+    x = torch.rand(6, 4, 10)
+    spikes, gradients = spikes_and_gradients(ours, x)
+    found, found_gradients = spikes_and_gradients(theirs, x)
+    assert ours.own_operator(x)
+    assert not theirs.own_operator(x)
+    assert torch.equal(found, spikes)
+    for actual, wanted in zip(found_gradients, gradients, strict=True):
+        torch.testing.assert_close(actual, wanted, rtol=1e-4, atol=1e-5)
+    head, v = theirs.stream(x[:2])
+    assert torch.equal(torch.cat([head, theirs.stream(x[2:], v)[0]]), spikes)
+
+
+def test_it_takes_surrogates_that_only_spikingjelly_computes(toy, tiny_cfg):
+    torch.manual_seed(0)
+    neurons = [build_neuron(tiny_cfg(*PLAIN, "SNN.NEURON", toy, "SNN.SURROGATE", name))() for name in ("atan", "S2NN")]
+    x, norm = torch.rand(6, 4, 10) * 2, TimeStepBatchNorm(10, 6)
+    (spikes, gradients), (found, found_gradients) = (spikes_and_gradients(neuron, x, norm) for neuron in neurons)
+    assert torch.equal(found, spikes)
+    assert not torch.allclose(found_gradients[0], gradients[0])  # another surrogate, another gradient
+    assert all(gradient.abs().sum() > 0 for gradient in found_gradients)
+
+
+@pytest.mark.parametrize("backend", ["auto", "spikingjelly"])
+def test_a_nan_shows_whoever_computes(backend, toy, tiny_cfg):
+    x = torch.zeros(3, 1, 2)
+    x[1, 0, 0] = float("nan")
+    spikes = build_neuron(tiny_cfg(*PLAIN, "SNN.NEURON", toy, "SNN.BACKEND", backend))()(x)
+    assert spikes.isnan().flatten().tolist() == [False, False, True, False, True, False]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="test_gpu.py does it on the GPU")
+def test_cuda_without_cupy_needs_no_kernel_of_ours(toy, tiny_cfg):
+    """On tensors that have a device and no values: what would be launched must be torch's own operators."""
+    neuron = build_neuron(tiny_cfg(*PLAIN, "SNN.NEURON", toy))()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        x = torch.empty(6, 4, 10, device="cuda")
+        assert not neuron.own_operator(x)
+        assert ops.backend(x) is ops.eager  # of the norms
+        spikes, v = neuron.cuda().stream(x)
+    assert (spikes.shape, v.shape, spikes.device.type) == ((6, 4, 10), (4, 10), "cuda")
