@@ -18,6 +18,7 @@ from slowfast.evaluation.report import Report, Training, write_report
 from slowfast.evaluation.views import Scores, save_predictions
 from slowfast.models import build_model
 from slowfast.models.pretrained import load_weights
+from slowfast.spiking.ailing import ailing_layers
 from slowfast.spiking.monitor import merge_totals, record_firing_rates
 from slowfast.utils.distributed import gather_objects, is_master, processes_per_machine
 from slowfast.utils.logging import log_json_stats, logger
@@ -72,6 +73,7 @@ def test(cfg, device: torch.device, class_names: list[str], training: Training |
             parameters=count_parameters(model),
             flops=count_flops(model, (cfg.DATA.INPUT_CHANNEL_NUM[0], cfg.DATA.NUM_FRAMES, side, side)),
             firing=spikes,
+            ailing=ailing_layers(model, spikes),
             training=training,
             test_seconds=seconds,
             weights=str(weights),

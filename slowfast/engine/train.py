@@ -9,6 +9,7 @@ import torch
 from slowfast.datasets import BadVideos, build_loader, normalize, prefetch
 from slowfast.engine.env import seed_all
 from slowfast.engine.evaluate import report_nonfinite, score_views
+from slowfast.engine.firing import FiringWatch
 from slowfast.engine.ledger import Ledger, Position
 from slowfast.engine.nonfinite import NonFiniteLossError, advice
 from slowfast.engine.parallel import gathered
@@ -82,6 +83,7 @@ class Trainer:
         self.model = self.learner.model
         self.learning_rate = build_lr_schedule(cfg)
         self.ledger = Ledger(cfg, self.model, self.learner.optimizer, self.learner.scaler, train_list)
+        self.firing = FiringWatch(self.model)
         self.steps_since_save, self.saved_at = 0, time.monotonic()
         self.steps, self.step_seconds = 0, 0.0
 
@@ -146,6 +148,7 @@ class Trainer:
             global_size = sampler.global_size(step - start.steps)
             self.steps_since_save += 1
             updates = self.learner.updates
+            self.firing.look(progress.is_due(step))
             values, stop, save = self.learner.step(batch, epoch, step, steps, global_size, save=self.wants_checkpoint())
             self.meter.timer.step_done()
             if values:
@@ -158,11 +161,14 @@ class Trainer:
             if stop and self.learner.ends_group(step, steps):
                 self.interrupt(f"epoch {epoch + 1}, step {step + 1} is saved.")
         progress.close()
+        self.firing.look(False)
         self.steps += self.meter.timer.steps
         self.step_seconds += self.meter.timer.total
         bad_videos.report("others took their places", self.cfg.DATA.MAX_BAD_VIDEOS)
         self.position = Position(epoch, steps, samples, tuple(gather_objects(self.meter.state())))
-        return self.finish_epoch(self.meter)
+        figures = self.finish_epoch(self.meter)
+        self.firing.end_epoch(epoch)
+        return figures
 
     def show_step(self, progress: Progress, step: int) -> None:
         """The latest figures, of the master's samples, on the terminal and in the log."""

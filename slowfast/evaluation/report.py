@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from slowfast.evaluation.meters import duration
+from slowfast.spiking.ailing import described
 from slowfast.spiking.monitor import mean_rate, rates_of
 from slowfast.utils.files import aside_path
 from slowfast.utils.logging import logger
@@ -37,8 +38,8 @@ class Training(NamedTuple):
 class Report:
     """What a test found, how and where. accuracy in percent, flops of one view.
 
-    firing: layer -> (spikes, neuron-steps). training: None if this command did not train. config_sha256: of the
-    config.yaml that this command has written.
+    firing: layer -> (spikes, neuron-steps). ailing: what is wrong -> spiking layers (`ailing_layers`). training: None
+    if this command did not train. config_sha256: of the config.yaml that this command has written.
     """
 
     accuracy: dict
@@ -48,6 +49,7 @@ class Report:
     parameters: int
     flops: int
     firing: dict[str, tuple[float, int]]
+    ailing: dict[str, list[str]]
     training: Training | None
     test_seconds: float
     weights: str
@@ -75,6 +77,7 @@ class Report:
                 "mean": finite_or_none(mean_rate(self.firing)),
                 "per_layer": {name: finite_or_none(rate) for name, rate in rates_of(self.firing).items()},
             },
+            "ailing_layers": self.ailing,
             "train_seconds": self.training.seconds if self.training else None,
             "test_seconds": self.test_seconds,
             "training": self.training and self.training.pace(),
@@ -100,6 +103,7 @@ class Report:
                 "mean firing rate",
                 "no spiking neurons" if rate is None else f"{rate:.4f} spikes / neuron / step",
             ),
+            *((f"{what} layers", described(layers, len(self.firing))) for what, layers in self.ailing.items()),
             ("test time", duration(self.test_seconds)),
             ("weights", self.weights),
         ]

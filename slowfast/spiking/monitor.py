@@ -5,19 +5,26 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from slowfast.spiking.neuron import SpikingNeuron
 
 
 class FiringRates:
-    """Spikes and neuron-steps counted so far, per neuron layer."""
+    """Spikes and neuron-steps counted so far, per neuron layer; those of forwards made while `counts` is True."""
 
     def __init__(self) -> None:
+        self.counts = True
+        self.clear()
+
+    def clear(self) -> None:
         self.spikes: dict[str, Tensor] = {}
         self.elements: dict[str, int] = {}
 
     def count(self, name: str, spikes: Tensor) -> None:
         """Adds one call's output; the sum stays on its device, so nothing waits for it."""
+        if not self.counts:
+            return
         total = spikes.detach().sum(dtype=torch.float64)
         self.spikes[name] = self.spikes[name] + total if name in self.spikes else total
         self.elements[name] = self.elements.get(name, 0) + spikes.numel()
@@ -28,7 +35,7 @@ class FiringRates:
 
 
 def rates_of(totals: dict[str, tuple[float, int]]) -> dict[str, float]:
-    """Layer name -> spikes per neuron and time step, in 0 .. 1."""
+    """Layer name -> spikes per neuron and time step, in 0 .. 1 (of an ILIF 0 .. SNN.MAX_SPIKES)."""
     return {name: spikes / elements for name, (spikes, elements) in totals.items()}
 
 
@@ -38,20 +45,25 @@ def mean_rate(totals: dict[str, tuple[float, int]]) -> float | None:
     return sum(spikes for spikes, _ in totals.values()) / elements if elements else None
 
 
-@contextmanager
-def record_firing_rates(model: nn.Module) -> Iterator[FiringRates]:
-    """Counts the spikes of every neuron of `model` in the forwards made within it."""
-    rates = FiringRates()
-    hooks = [
+def count_spikes(model: nn.Module, rates: FiringRates) -> list[RemovableHandle]:
+    """Makes `rates` count the spikes of every neuron of `model`, until the handles are removed."""
+    return [
         module.register_forward_hook(lambda _, __, spikes, name=name: rates.count(name, spikes))
         for name, module in model.named_modules()
         if isinstance(module, SpikingNeuron)
     ]
+
+
+@contextmanager
+def record_firing_rates(model: nn.Module) -> Iterator[FiringRates]:
+    """Counts the spikes of every neuron of `model` in the forwards made within it."""
+    rates = FiringRates()
+    handles = count_spikes(model, rates)
     try:
         yield rates
     finally:
-        for hook in hooks:
-            hook.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def merge_totals(totals: list[dict[str, tuple[float, int]]]) -> dict[str, tuple[float, int]]:

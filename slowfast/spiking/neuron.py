@@ -73,6 +73,7 @@ class SpikingNeuron:
     """
 
     charge: str | None = None
+    most_spikes = 1  # that a neuron can fire in one time step
     fuse_norm = True
     round_state = False
     _backend = "auto"
@@ -249,6 +250,10 @@ class ILIF(SpikingNeuron, neuron.ILIFNode):
     def from_config(cls, cfg, v_threshold: float, detach_reset: bool, **_) -> "ILIF":
         count = surrogate.MultiLevelSpikeCount(cfg.SNN.MAX_SPIKES)
         return cls(float(cfg.SNN.TAU), v_threshold, count, detach_reset)
+
+    @property
+    def most_spikes(self) -> int:
+        return self.surrogate_function.max_spike_count
 
 
 def build_surrogate(name: str, alpha: float | None = None) -> surrogate.SurrogateFunctionBase:

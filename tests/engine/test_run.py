@@ -74,6 +74,7 @@ def test_a_run_writes_everything_a_user_looks_for(finished, motion_dir):
     assert report["top1_acc"] == pytest.approx(float(by_type["test_final"]["top1_acc"]), abs=0.005)
     assert set(report["per_class_acc"]) == set(json.loads((motion_dir / "classes.json").read_text()))
     assert 0 < report["firing_rate"]["mean"] < 1
+    assert len(report["ailing_layers"].get("silent", [])) < len(report["firing_rate"]["per_layer"])
     assert report["model"]["flops_per_video"] == 6 * report["model"]["flops_per_view"] > 0
     for file in report["files"]:
         assert Path(file).stat().st_size > 0
@@ -255,6 +256,18 @@ def test_precise_statistics_are_in_checkpoints_of_epochs_that_are_not_validated(
     usual, precise = weights(tmp_path / "usual", 1), weights(tmp_path / "precise", 1)
     assert torch.equal(usual["head.weight"], precise["head.weight"])
     assert not torch.allclose(usual["dwconv_bn.running_mean"], precise["dwconv_bn.running_mean"])
+
+
+def test_layers_that_fall_silent_are_told_after_the_epoch_and_in_the_table(run_cfg):
+    cfg = run_cfg("SNN.V_THRESHOLD", 1e6)
+    launch(cfg, run)
+    log = log_of(Path(cfg.OUTPUT_DIR))
+    layers = json.loads((Path(cfg.OUTPUT_DIR) / "report.json").read_text())["ailing_layers"]["silent"]
+    warnings = [line for line in log.splitlines() if "[WARNING]" in line and "Spiking layers" in line]
+    assert len(warnings) == 1  # not again where nothing has changed
+    assert f"of epoch 1: silent {len(layers)} of {len(layers)}: {layers[0]}, " in warnings[0]
+    assert re.search(rf"^  silent layers +{len(layers)} of {len(layers)}: {layers[0]}, ", log, re.M)
+    assert re.search(r"mean firing rate +0\.0000", log)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ def report(num_classes, **changes):
         "parameters": 1234567,
         "flops": 2_500_000_000,
         "firing": {"a": (1.0, 4), "b": (1.0, 12)},
+        "ailing": {},
         "training": Training(61.0, 300, 0.2, 0, 0, 0),
         "test_seconds": 2.0,
         "weights": "w.pyth",
@@ -54,6 +55,16 @@ def test_unreadable_videos_and_silent_models_are_said():
     assert "3, scored as wrong" in bad.table()
     assert bad.as_dict()["nonfinite_videos"] == [1, 2, 3]
     assert "no spiking neurons" in report(2, firing={}).table()
+
+
+def test_layers_that_hardly_take_part_are_in_the_table_and_the_json():
+    ailing = report(2, ailing={"silent": [f"blocks.{i}.lif" for i in range(7)], "saturated": ["head (0.950)"]})
+    rows = [line.split("  ") for line in ailing.table().splitlines()]
+    shown = {row[1]: row[-1].strip() for row in rows if len(row) > 2}
+    assert shown["silent layers"] == "7 of 2: " + ", ".join(f"blocks.{i}.lif" for i in range(5)) + ", and 2 more"
+    assert shown["saturated layers"] == "1 of 2: head (0.950)"
+    assert ailing.as_dict()["ailing_layers"]["saturated"] == ["head (0.950)"]
+    assert "silent" not in report(2).table()
 
 
 def test_a_rate_that_is_no_number_is_null_in_the_json(tmp_path):
