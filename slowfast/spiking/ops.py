@@ -98,7 +98,7 @@ def as_computed(x: Tensor, *parameters: Tensor | None) -> list[Tensor | None]:
             "Differentiate in reverse mode: backward(), torch.autograd.grad."
         )
     dtype = eager.working_dtype(x)
-    return [None if tensor is None else tensor.to(dtype) for tensor in parameters]
+    return [tensor if tensor is None or tensor.dtype is dtype else tensor.to(dtype) for tensor in parameters]
 
 
 CUDA, CPU = CompiledKernels(cuda.CudaEngine()), CompiledKernels(cpu.CpuEngine())

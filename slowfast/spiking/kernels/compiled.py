@@ -121,21 +121,24 @@ def check_arguments(kernel: str, tensors: tuple, y: Tensor, layout: Layout) -> N
     Raises:
         RuntimeError: an argument of another dtype, shape, device or memory order than its role has.
     """
+    device = y.device
     expected = {
         "sequence": (y.dtype, y.shape, y.stride()),
-        "state": (torch.float32, y.shape[1:], y.stride()[1:]),
         "rows": (torch.float32, (y.shape[0], layout.channels), (layout.channels, 1)),
         "k": (torch.float32, (layout.channels,), (1,)),
     }
     for tensor, role in zip(tensors, ROLES[kernel], strict=True):
         if tensor is None:
             continue
-        dtype, shape, strides = expected[role]
-        lies_right = tensor.stride() == strides or same_order(strides, tensor.stride(), shape)
-        if tensor.dtype != dtype or tensor.shape != shape or not lies_right or tensor.device != y.device:
+        if role == "state":
+            expected[role] = (torch.float32, y.shape[1:], y.stride()[1:])
+        dtype, shape, strides = wanted = expected[role]
+        given = (tensor.dtype, tensor.shape, tensor.stride())
+        fits = given == wanted or (given[:2] == wanted[:2] and same_order(given[2], strides, shape))
+        if not fits or tensor.device != device:
             raise RuntimeError(
-                f"Kernel {kernel} takes as {role} {dtype} {tuple(shape)} with strides {strides} on {y.device}; got "
-                f"{tensor.dtype} {tuple(tensor.shape)} with strides {tensor.stride()} on {tensor.device}."
+                f"Kernel {kernel} takes as {role} {dtype} {tuple(shape)} with strides {strides} on {device}; got "
+                f"{given[0]} {tuple(given[1])} with strides {given[2]} on {tensor.device}."
             )
 
 
