@@ -301,7 +301,7 @@ def test_a_data_set_with_other_parameters_is_written_anew(tmp_path):
     root = write_motion(tmp_path / "motion", counts=SMALL, workers=1)
     write_motion(root, counts={"train": 8}, workers=1)
     assert {path.parts[-2] for path in root.glob("*/*")} == {"train"}
-    assert not list(tmp_path.glob(".*.partial"))
+    assert [path.name for path in tmp_path.iterdir()] == ["motion"]
 
 
 def test_the_lists_follow_a_folder_that_was_moved(tmp_path):
@@ -330,14 +330,14 @@ def write_and_digest(root):
 
 
 def test_each_of_the_processes_that_start_together_finds_whole_videos(tmp_path):
-    (tmp_path / ".motion.partial").mkdir()
-    (tmp_path / ".motion.partial" / "left").write_text("by a process that was killed")
+    (tmp_path / "motion").mkdir()
+    (tmp_path / "motion" / ".train.csv.partial").write_text("left by a process that was killed")
     with multiprocessing.get_context("fork").Pool(3) as pool:
         seen = pool.map(write_and_digest, [tmp_path / "motion"] * 3, chunksize=1)
     alone = write_motion(tmp_path / "alone", counts=SMALL, workers=1)
     assert seen == [digests(alone)] * 3
     assert digests(tmp_path / "motion") == digests(alone)
-    assert not (tmp_path / ".motion.partial").exists()
+    assert not list((tmp_path / "motion").glob("**/.*.partial"))
 
 
 def test_the_sheet_is_a_picture(tmp_path):
