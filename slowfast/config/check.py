@@ -71,6 +71,7 @@ CHOICES = {
     "DATA.DECODING_BACKEND": ("pyav", "decord", "torchcodec"),
     "DATA.VAL_VIEW": ("center", "random"),
     "DATA.EVENT_SPLIT_BY": ("number", "time"),
+    "DATA.EVENT_CLASS_ORDER": ("natural", "spelling"),
     "AUG.INTERPOLATION": ("bicubic", "bilinear"),
     "AUG.RE_MODE": ("pixel", "rand", "const"),
     "BN.NORM_TYPE": ("batchnorm", "sync_batchnorm"),

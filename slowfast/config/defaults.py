@@ -182,6 +182,11 @@ add_section(
             "clip. sth, kinetics_sparse and hmdb differ: DATASET.md has a table.",
         ),
         "EVENT_SPLIT_BY": ("number", "Event frames: each of as many events (number) or of as much time (time)."),
+        "EVENT_CLASS_ORDER": (
+            "natural",
+            "Event frames: classes are numbered by their folders' names as natural (10 after 9) or spelling (10 after "
+            "1, as SpikingJelly numbers them).",
+        ),
         "MAX_BAD_VIDEOS": (0.01, "Share of the training videos that may turn out unreadable in an epoch."),
         "CHECK_VIDEOS": (
             1000,

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from slowfast.datasets.folders import is_hidden
+
 VIDEO_SUFFIXES = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
 
 
@@ -46,7 +48,7 @@ def ucf101(args) -> Lists:
 def hmdb51(args) -> Lists:
     """CLASS_test_splitN.txt with 1 (train), 2 (test) or 0 (unused) after each file name."""
     suffix = f"_test_split{args.split}.txt"
-    files = sorted(args.annotations.glob(f"*{suffix}"))
+    files = sorted(args.annotations.glob(f"[!.]*{suffix}"))
     if not files:
         raise PrepareError(f"No file CLASS{suffix} in {args.annotations}. Set --annotations to the official splits.")
     splits = {"train": [], "test": []}
@@ -164,8 +166,9 @@ def alphabetical(names) -> dict[str, int]:
 
 
 def video_files(root: Path) -> list[Path]:
-    """Every video file under a folder, in order."""
-    return sorted(path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    """Every video file under a folder in spelling order, but for hidden ones and those in hidden folders."""
+    found = (path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir())
+    return sorted(path for path in found if not is_hidden(path.relative_to(root)))
 
 
 def first_file(where: Path, names: tuple[str, ...]) -> Path:

@@ -1,12 +1,12 @@
 """Recordings of event cameras as frames of counts, in the folders that SpikingJelly's data sets make."""
 
 import importlib
-import re
 from pathlib import Path
 
 import numpy as np
 
 from slowfast.datasets.base import VideoDataset
+from slowfast.datasets.folders import files_in, folders_in
 from slowfast.datasets.lists import Entry, ListError
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.sampling import Clip
@@ -29,7 +29,8 @@ class EventFrames(VideoDataset):
 
     SpikingJelly downloads where it may, and writes DATA.PATH_TO_DATA_DIR/frames_number_T_split_by_X/ on first use;
     from then on only these files are read. Val and test are the recordings in `test`, or where a set has no such
-    folders the first tenth of every class (for CIFAR10-DVS the usual split).
+    folders the first tenth of every class (for CIFAR10-DVS the usual split). Classes are numbered in the order of
+    their folders' names: 10 after 9, or with DATA.EVENT_CLASS_ORDER spelling 10 after 1, as SpikingJelly does.
     """
 
     source: tuple[str, str]
@@ -55,16 +56,20 @@ class EventFrames(VideoDataset):
         part = "train" if self.split == "train" else "test"
         has_parts = (self.list_path / part).is_dir()
         root = self.list_path / part if has_parts else self.list_path
-        classes = sorted((path for path in root.iterdir() if path.is_dir()), key=natural)
+        classes = folders_in(root)
+        if cfg.DATA.EVENT_CLASS_ORDER == "spelling":
+            classes.sort()
         if not 0 < len(classes) <= cfg.MODEL.NUM_CLASSES:
             raise ListError(f"{root} has {len(classes)} folders of classes. Set MODEL.NUM_CLASSES to their number.")
         entries = []
-        for label, folder in enumerate(classes):
-            files = sorted(folder.glob("*.npz"), key=natural)
+        for label, name in enumerate(classes):
+            files = files_in(root / name, frozenset({".npz"}))
             if not has_parts:
                 tenth = len(files) // 10
                 files = files[tenth:] if part == "train" else files[:tenth]
-            entries += [Entry(str(file), label, None, len(entries) + i) for i, file in enumerate(files, 1)]
+            entries += [
+                Entry(str(root / name / file), label, None, len(entries) + i) for i, file in enumerate(files, 1)
+            ]
         if not entries:
             raise ListError(f"No recording for {self.split} in {root}.")
         return entries
@@ -86,11 +91,6 @@ class EventFrames(VideoDataset):
 
     def frames_of(self, entry: Entry, indices: np.ndarray) -> np.ndarray:
         return self.read_clip(entry, self.clips[0], None)[indices]
-
-
-def natural(path: Path) -> list[tuple[int, str]]:
-    """Sorting key by which 2 comes before 10."""
-    return [(int(part or -1), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def integrate_events(source: tuple[str, str], root: Path, num_frames: int, split_by: str) -> None:

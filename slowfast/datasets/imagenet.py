@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from slowfast.datasets.base import Sample, VideoDataset
+from slowfast.datasets.folders import IMAGE_SUFFIXES, files_in, folders_in
 from slowfast.datasets.images import read_image
 from slowfast.datasets.lists import Entry, ListError
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.sampling import Clip
 from slowfast.datasets.video_index import VideoInfo
-
-IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
 @DATASET_REGISTRY.register(name="imagenet")
@@ -27,7 +26,8 @@ class ImageFolders(VideoDataset):
 
     def read_entries(self, cfg) -> list[Entry]:
         root = self.list_path
-        classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir()) if root.is_dir() else []
+        # By spelling, as torchvision and others number them, not in natural order.
+        classes = sorted(folders_in(root)) if root.is_dir() else []
         if not classes:
             raise ListError(f"There are no folders of classes in {root}. Set DATA.PATH_TO_DATA_DIR to what is above.")
         if len(classes) > cfg.MODEL.NUM_CLASSES:
@@ -35,11 +35,10 @@ class ImageFolders(VideoDataset):
         images = [
             (str(root / name / file), label)
             for label, name in enumerate(classes)
-            for file in sorted(os.listdir(root / name))
-            if file.lower().endswith(IMAGE_SUFFIXES)
+            for file in sorted(files_in(root / name, IMAGE_SUFFIXES))
         ]
         if not images:
-            raise ListError(f"There is no image ({', '.join(IMAGE_SUFFIXES)}) in the folders of {root}.")
+            raise ListError(f"There is no image ({', '.join(sorted(IMAGE_SUFFIXES))}) in the folders of {root}.")
         return [Entry(path, label, None, number) for number, (path, label) in enumerate(images, 1)]
 
     def read_clip(self, entry: Entry, clip: Clip, rng: np.random.Generator | None) -> np.ndarray:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from slowfast.datasets.annotations import (
     first_file,
     read_json,
 )
+from slowfast.datasets.folders import IMAGE_SUFFIXES, files_in
 from slowfast.datasets.resize import resize_videos
 
 
@@ -49,10 +51,20 @@ def prepare(args) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for split, videos in splits.items():
         path = args.out / file_name(args, split)
-        path.write_text("".join(list_line(args, video, labels) for video in videos), encoding="utf-8")
+        write_list(path, "".join(list_line(args, video, labels) for video in videos))
         print(f"{path}: {len(videos)} videos, {len({video.name for video in videos})} classes")
-    (args.out / "classes.json").write_text(json.dumps(labels, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_list(args.out / "classes.json", json.dumps(labels, indent=1, ensure_ascii=False))
     print(f"Use them with: {' '.join(settings(args, labels))}")
+
+
+def write_list(path: Path, text: str) -> None:
+    """Writes a list; another one of its name, which may have been edited, is kept under the next free name."""
+    content = text.encode()
+    if path.exists() and path.read_bytes() != content:
+        kept = next(name for i in count(1) if not (name := path.with_name(f"{path.name}.{i}")).exists())
+        path.rename(kept)
+        print(f"{path} was there with other content, which is now {kept.name}.")
+    path.write_bytes(content)
 
 
 def present(videos: list[Video], split: str, root: Path) -> list[Video]:
@@ -108,7 +120,7 @@ def list_line(args, video: Video, labels: dict[str, int]) -> str:
     path = args.root / video.path
     fields = [video.path if args.relative else str(path.absolute())]
     if args.frames:
-        fields.append(str(sum(1 for entry in os.scandir(path) if entry.name.lower().endswith((".jpg", ".png")))))
+        fields.append(str(len(files_in(path, IMAGE_SUFFIXES))))
     return " ".join([*fields, str(labels[video.name])]) + "\n"
 
 

@@ -8,11 +8,10 @@ import numpy as np
 
 from slowfast.datasets import decoder
 from slowfast.datasets.decode_cache import DecodeCache
+from slowfast.datasets.folders import IMAGE_SUFFIXES, files_in
 from slowfast.datasets.images import read_image
 from slowfast.datasets.transform import resize
 from slowfast.datasets.video_index import VideoError, VideoInfo
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
 class PyAV:
@@ -63,13 +62,13 @@ class TorchCodec:
 
 
 class ImageFolder:
-    """A folder's images (jpg, png) in the order of their names."""
+    """A folder's images (jpg, png) in the natural order of their names: 2 before 10."""
 
     def __init__(self, short_side: int):
         self.short_side = short_side
 
     def images(self, path: str) -> list[str]:
-        names = sorted(entry.name for entry in os.scandir(path) if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES)
+        names = files_in(path, IMAGE_SUFFIXES)
         if not names:
             raise VideoError(path, "no image (jpg, png) in this folder")
         return names

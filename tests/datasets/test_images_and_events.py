@@ -1,12 +1,15 @@
 """Data sets that are no videos: images that stand still, and frames of event counts."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from slowfast.config import assert_and_infer_cfg
+from slowfast.config.files import ConfigError
 from slowfast.datasets import VideoError, build_dataset, build_loader, check_videos
-from slowfast.datasets.events import natural
 from slowfast.datasets.lists import ListError
 
 
@@ -46,6 +49,14 @@ def test_a_broken_image_is_replaced_in_training_and_wrong_in_validation(image_cf
     (sample,) = build_dataset(image_cfg(), "val")[0]
     assert not sample.valid
     assert sample.clip.shape == (3, 4, 32, 32)
+
+
+def test_hidden_files_and_folders_are_no_images_and_no_classes(image_cfg, tmp_path):
+    (tmp_path / "train/n02/._0.png").write_bytes(b"\0\5\x16\7 metadata of macOS")
+    (tmp_path / "train/n02/x.png").mkdir()
+    (tmp_path / "train/.ipynb_checkpoints").mkdir()
+    dataset = build_dataset(image_cfg(), "train")
+    assert [entry.label for entry in dataset.entries] == [0, 0, 0, 1, 1, 1]
 
 
 def test_missing_folders_and_too_many_classes_are_said(image_cfg, tmp_path):
@@ -100,6 +111,29 @@ def test_event_frames_are_counts_of_both_polarities(gestures, event_cfg):
     assert val.labels.tolist() == [0, 1, 2]
 
 
+def test_classes_are_numbered_as_spikingjelly_does_where_that_is_set(gestures, event_cfg):
+    def folders(*options):
+        entries = build_dataset(assert_and_infer_cfg(event_cfg("dvs128_gesture", *options)), "val").entries
+        return [Path(entry.path).parent.name for entry in sorted(entries, key=lambda entry: entry.label)]
+
+    assert folders() == folders("DATA.EVENT_CLASS_ORDER", "natural") == ["0", "1", "10"]
+    (gestures / "frames_number_4_split_by_number/test/10").rename(gestures / "frames_number_4_split_by_number/test/2")
+    write_recordings(gestures / "frames_number_4_split_by_number/test/10", (24,), 10)
+    assert folders() == ["0", "1", "2", "10"]
+    assert folders("DATA.EVENT_CLASS_ORDER", "spelling") == ["0", "1", "10", "2"]
+    with pytest.raises(ConfigError, match=r"DATA\.EVENT_CLASS_ORDER.*natural.*spelling"):
+        folders("DATA.EVENT_CLASS_ORDER", "alphabetical")
+
+
+def test_hidden_files_and_folders_are_no_recordings_and_no_classes(gestures, event_cfg):
+    split = gestures / "frames_number_4_split_by_number/test"
+    (split / "0" / "._user24_led_0.npz").write_bytes(b"\0\5\x16\7 metadata of macOS")
+    (split / "0" / "x.npz").mkdir()
+    write_recordings(split / ".ipynb_checkpoints", (24,), 0)
+    entries = build_dataset(event_cfg("dvs128_gesture"), "val").entries
+    assert [Path(entry.path).parent.name for entry in entries] == ["0", "1", "10"]
+
+
 def test_a_set_without_a_split_gives_the_first_tenth_of_each_class_to_testing(tmp_path, event_cfg):
     for label, name in enumerate(("airplane", "bird")):
         write_recordings(tmp_path / "frames_number_4_split_by_number" / name, range(20), label)
@@ -149,9 +183,3 @@ def test_recordings_are_integrated_on_first_use_or_what_is_missing_is_said(tmp_p
     (sample,) = dataset[0]
     assert sample.clip.shape == (2, 4, 128, 128)
     assert sample.clip.sum((0, 2, 3)).tolist() == [100] * 4
-
-
-def test_numbers_in_names_are_ordered_as_numbers(tmp_path):
-    names = ["10", "9", "a2", "a10", "a1b2"]
-    ordered = sorted((tmp_path / name for name in names), key=natural)
-    assert [path.name for path in ordered] == ["9", "10", "a1b2", "a2", "a10"]

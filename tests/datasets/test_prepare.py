@@ -176,6 +176,7 @@ def test_ssv2_makes_video_lists_by_template(tmp_path, run):
 def test_ssv2_makes_frame_folder_lists_under_the_names_the_data_set_sth_reads(tmp_path, run, capsys):
     make_ssv2(tmp_path)
     make_videos(tmp_path, [f"{video}/{i:05d}.jpg" for video in (7, 8) for i in range(1, 4)])
+    make_videos(tmp_path, ["7/._00001.jpg", "7/x.jpg/00001.jpg"])  # neither is a frame
     out = run("ssv2", "--frames")
     (entry,) = read_frame_list(out / "somesomev2_rgb_train_split.txt", num_classes=2)
     assert (entry.path, entry.num_frames, entry.label) == (str(tmp_path / "videos/7"), 3, 1)
@@ -223,6 +224,35 @@ def test_a_folder_of_classes_is_split_by_class_the_same_way_every_time(tmp_path,
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     run("folder")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_hidden_files_and_folders_are_no_videos(tmp_path, run):
+    make_videos(tmp_path, [f"a/{i}.mp4" for i in range(3)])
+    make_videos(tmp_path, ["a/._0.mp4", ".Trash/0.mp4", "a/.cache/9.mp4", "a/folder.mp4/notes.txt", "._b/1.mp4"])
+    out = run("folder")
+    listed = [
+        path for split in ("train", "val", "test") for path, _ in entries(out / f"{split}.csv", tmp_path / "videos")
+    ]
+    assert sorted(listed) == ["a/0.mp4", "a/1.mp4", "a/2.mp4"]
+    assert json.loads((out / "classes.json").read_text()) == {"a": 0}
+
+
+def test_hidden_annotations_are_none(tmp_path, run):
+    make_videos(tmp_path, ["wave/a.avi", "wave/b.avi"])
+    make_files(tmp_path / "annotations", {"wave_test_split1.txt": "a.avi 1\nb.avi 2\n"})
+    (tmp_path / "annotations/._wave_test_split1.txt").write_bytes(b"\0\5\x16\7\xff metadata of macOS")
+    assert json.loads((run("hmdb51") / "classes.json").read_text()) == {"wave": 0}
+
+
+def test_a_list_that_was_edited_is_kept_beside_the_new_one(tmp_path, ucf, run, capsys):
+    out = run("ucf101", "--split=2")
+    written = {path.name: path.read_bytes() for path in out.iterdir()}
+    for edit in ("edited", "edited again"):
+        (out / "train.csv").write_text(edit)
+        run("ucf101", "--split=2")
+    assert "train.csv was there with other content, which is now train.csv.2." in capsys.readouterr().out
+    kept = {"train.csv.1": b"edited", "train.csv.2": b"edited again"}
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == written | kept
 
 
 @pytest.mark.parametrize(("videos", "said"), [(["a/0.mp4", "a/1.mp4"], "class a has 2"), (["x.mp4"], "there are none")])

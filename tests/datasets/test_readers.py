@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from slowfast.datasets import VideoError, build_dataset, check_videos
 from slowfast.datasets.decode_cache import DecodeCache
 from slowfast.datasets.decoder import read_frames
+from slowfast.datasets.folders import natural
 from slowfast.datasets.readers import PyAV, Reader, build_reader
 
 FRAMES = moving_frames(20, 48, 64)
@@ -45,6 +47,33 @@ def test_folders_and_arrays_give_their_frames(sources, name):
     for indices in ([20], [-1], []):
         with pytest.raises(VideoError, match="it has 20"):
             reader.read(path, indices)
+
+
+@pytest.mark.parametrize("template", ["{}.png", "frame {}.jpg", "v1_{:02d}_0.png", "img_{:05d}.jpg", "2024-1-{}.png"])
+def test_frames_of_a_folder_are_in_the_order_of_their_numbers(tmp_path, template):
+    for number in range(1, 13):
+        Image.new("RGB", (16, 8), (20 * number,) * 3).save(tmp_path / template.format(number))
+    frames = Reader("pyav").read(str(tmp_path), range(12))
+    assert (frames[:, 4, 8, 0].astype(int) // 19).tolist() == list(range(1, 13))
+
+
+def test_names_that_differ_in_leading_zeros_alone_are_in_a_fixed_order():
+    names = ["1.png", "01.png", "001.png", "2.png", "1a.png", "².png"]
+    orders = {tuple(sorted(order, key=natural)) for order in permutations(names)}
+    assert sorted(["10", "9", "a2", "a10", "a1b2"], key=natural) == ["9", "10", "a1b2", "a2", "a10"]
+    assert orders == {("001.png", "01.png", "1.png", "1a.png", "2.png", "².png")}
+
+
+def test_hidden_files_and_folders_are_no_frames(tmp_path):
+    for number in range(3):
+        Image.new("RGB", (16, 8)).save(tmp_path / f"{number}.jpg")
+    (tmp_path / "._1.jpg").write_bytes(b"\0\5\x16\7 metadata that macOS puts beside a file")
+    (tmp_path / "x.jpg").mkdir()
+    assert Reader("pyav").probe(str(tmp_path)).num_frames == 3
+    assert Reader("pyav").read(str(tmp_path), [0, 1, 2]).shape == (3, 8, 16, 3)
+    (tmp_path / "3.jpg").symlink_to(tmp_path / "gone.jpg")  # a frame that is missing, not one less
+    with pytest.raises(VideoError, match=r"3\.jpg"):
+        Reader("pyav").read(str(tmp_path), [3])
 
 
 def test_one_list_may_name_all_kinds_and_without_a_frame_rate_frames_count(sources, data_cfg):
