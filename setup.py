@@ -27,7 +27,7 @@ setup(
         "spikingjelly>=2.0,<3",
         "fvcore>=0.1.5",
         "yacs>=0.1.8",
-        "av>=14",
+        "av>=14.1",  # the first that tells cover pictures from videos
         "safetensors>=0.4",  # the format most image weights are published in; no dependencies of its own
         "simplejson>=3.19",
         "tensorboard>=2.16",

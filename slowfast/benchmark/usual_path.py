@@ -15,7 +15,7 @@ from torch import Tensor
 from slowfast.datasets.base import CROPS
 from slowfast.datasets.sampling import clip_length, dense_indices, random_start, view_start
 from slowfast.datasets.transform import resized_box, short_side_size, uniform_box
-from slowfast.datasets.video_index import OPEN_OPTIONS
+from slowfast.datasets.video_file import OPEN_OPTIONS
 
 SEEK_MARGIN = 1024  # time units before a clip's first frame, whatever their length
 

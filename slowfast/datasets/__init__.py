@@ -10,11 +10,11 @@ from slowfast.datasets.build import (
     warn_equal_lists,
     warn_mirrored_directions,
 )
-from slowfast.datasets.decoder import VideoError
 from slowfast.datasets.loader import Batch, collate, prefetch
 from slowfast.datasets.mixup import MixUp
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.transform import normalize
+from slowfast.datasets.video_file import VideoError
 
 __all__ = [
     "DATASET_REGISTRY",

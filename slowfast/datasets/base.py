@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from slowfast.datasets.augment import build_random_view, handed_labels
-from slowfast.datasets.decoder import VideoError
 from slowfast.datasets.lists import Entry
 from slowfast.datasets.sampling import Clip, clips_of_views, random_start, view_start
 from slowfast.datasets.transform import resized_clip, uniform_box
+from slowfast.datasets.video_file import VideoError
 from slowfast.datasets.video_index import VideoInfo
 from slowfast.utils.classes import load_class_names
 

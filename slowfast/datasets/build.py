@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from slowfast.datasets.base import VideoDataset
-from slowfast.datasets.decoder import VideoError
 from slowfast.datasets.loader import Loader
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.sampler import EpochBatchSampler
+from slowfast.datasets.video_file import VideoError
 from slowfast.utils.distributed import get_rank, get_world_size, processes_per_machine
 
 

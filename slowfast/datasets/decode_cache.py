@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slowfast.datasets.video_index import VideoError
+from slowfast.datasets.video_file import VideoError
 
 # Decoding a whole video takes its frames into memory once.
 LARGEST_VIDEO = 2**30

@@ -6,17 +6,18 @@ starts at the keyframe before the first wanted frame and frames are told by thei
 frames are counted from the start: slower, and right by definition.
 """
 
-import math
 import threading
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from slowfast.datasets.orientation import UPRIGHT, Orientation, as_displayed, orientation_of
 from slowfast.datasets.transform import short_side_size
-from slowfast.datasets.video_index import DAMAGE, Index, VideoError, VideoInfo, index_of, open_video, wording
+from slowfast.datasets.video_file import DAMAGE, VideoError, decoding_error, open_video
+from slowfast.datasets.video_index import Index, VideoInfo, age_and_size, index_of
 
 PYAV = int(av.__version__.split(".")[0])
 REFORMAT_OPTIONS = {"threads": 1} if PYAV >= 17 else {}
@@ -55,6 +56,23 @@ def read_frames(path: str, indices: np.ndarray, *, short_side: int = 0, threads:
     return clip.images if len(wanted) == len(indices) and (np.diff(places) > 0).all() else clip.images[places]
 
 
+def display_orientation(path: str) -> Orientation:
+    """How a video is shown, by its first frame; kept once read, until the file changes.
+
+    Raises:
+        VideoError: as `read_frames`.
+    """
+    return read_orientation(path, *age_and_size(path))
+
+
+@lru_cache(maxsize=16384)
+def read_orientation(path: str, mtime_ns: int, size: int) -> Orientation:
+    """The orientation of a file of this age and size."""
+    clip = Clip(path, np.zeros(1, np.int64), 0)
+    decode_from_start(clip, 1)
+    return clip.orientation
+
+
 class Clip:
     """The wanted frames of a video, numbered from its start in `wanted` [T], as they come out of its decoder."""
 
@@ -63,7 +81,7 @@ class Clip:
         self.place_of = {number: place for place, number in enumerate(wanted.tolist())}
         self.missing = set(self.place_of)
         self.images: np.ndarray | None = None  # [T, H, W, 3]
-        self.turns = 0
+        self.orientation = UPRIGHT
         # Before PyAV 17 one carries the colour range of a video over to the next.
         self.reformatter = reformatter_of(threading.get_ident()) if PYAV >= 17 else VideoReformatter()
 
@@ -79,9 +97,8 @@ class Clip:
         """
         image = to_rgb(frame, self.reformatter, self.short_side)
         if self.images is None:
-            self.turns = quarter_turns(frame)
-        if self.turns:
-            image = np.rot90(image, self.turns)
+            self.orientation = orientation_of(frame)
+        image = as_displayed(image, self.orientation)
         if self.images is None:
             self.images = np.empty((len(self.wanted), *image.shape), np.uint8)
         if image.shape != self.images.shape[1:]:
@@ -159,7 +176,7 @@ def decode_from_start(clip: Clip, threads: int) -> None:
         except VideoError:
             raise
         except DAMAGE as error:
-            raise VideoError(clip.path, f"damaged ({wording(error)})", count) from error
+            raise decoding_error(clip.path, error, count) from error
     raise VideoError(clip.path, "it ends before the frames its index promises", count)
 
 
@@ -175,12 +192,3 @@ def to_rgb(frame: av.VideoFrame, reformatter: VideoReformatter, short_side: int 
 def shrunk(height: int, width: int, short_side: int) -> tuple[int, int]:
     """The size of a frame whose short side is at most `short_side` pixels (0: as it is), its shape kept."""
     return short_side_size(height, width, min(short_side, height, width)) if short_side else (height, width)
-
-
-def quarter_turns(frame: av.VideoFrame) -> int:
-    """Counter-clockwise quarter turns of a frame's display matrix (`frame.rotation`, which PyAV 14 has not)."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return 0
-    x, y = np.frombuffer(matrix, np.int32)[:2].tolist()  # its first row, scaled by 2 ** 16
-    return round(-math.degrees(math.atan2(y, x)) / 90)

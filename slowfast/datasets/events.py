@@ -10,7 +10,8 @@ from slowfast.datasets.folders import files_in, folders_in
 from slowfast.datasets.lists import Entry, ListError
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.sampling import Clip
-from slowfast.datasets.video_index import VideoError, VideoInfo
+from slowfast.datasets.video_file import VideoError
+from slowfast.datasets.video_index import VideoInfo
 
 # Registered name -> module and class in spikingjelly.datasets.
 SOURCES = {

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from slowfast.datasets.base import VideoDataset
-from slowfast.datasets.decoder import VideoError
 from slowfast.datasets.images import read_image
 from slowfast.datasets.lists import Entry, read_frame_list
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.sampling import Clip, clip_length, dense_indices, segment_indices_random, segment_indices_view
+from slowfast.datasets.video_file import VideoError
 from slowfast.datasets.video_index import VideoInfo
 
 

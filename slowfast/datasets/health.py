@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from slowfast.datasets.base import VideoDataset
-from slowfast.datasets.video_index import VideoError
+from slowfast.datasets.video_file import VideoError
 
 EDGE_BYTES = 2**16
 SAME_CONTENT = "the same content under two names"

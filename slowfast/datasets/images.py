@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from slowfast.datasets.video_index import VideoError
+from slowfast.datasets.video_file import VideoError
 
 
 def read_image(folder: str, name: str, number: int) -> np.ndarray:

@@ -18,7 +18,8 @@ from slowfast.datasets.lists import Entry
 from slowfast.datasets.motion_folder import VERSION, Planned, describe, lay_out, plan, planned_videos, read_manifest
 from slowfast.datasets.motion_scene import EASY, HARD, MotionStyle, render_clip, training_style
 from slowfast.datasets.registry import DATASET_REGISTRY
-from slowfast.datasets.video_index import VideoError, VideoInfo, wording
+from slowfast.datasets.video_file import VideoError, wording
+from slowfast.datasets.video_index import VideoInfo
 
 COUNTS = {"train": 960, "val": 160, "test": 160}
 FRAME_RATES = (12, 15, 20, 25, 30)

@@ -10,8 +10,10 @@ from slowfast.datasets import decoder
 from slowfast.datasets.decode_cache import DecodeCache
 from slowfast.datasets.folders import IMAGE_SUFFIXES, files_in
 from slowfast.datasets.images import read_image
+from slowfast.datasets.orientation import as_displayed
 from slowfast.datasets.transform import resize
-from slowfast.datasets.video_index import VideoError, VideoInfo
+from slowfast.datasets.video_file import VideoError, open_video, url_of
+from slowfast.datasets.video_index import VideoInfo
 
 
 class PyAV:
@@ -30,7 +32,8 @@ class PyAV:
 class TorchCodec:
     """Video files through FFmpeg by torchcodec, an optional extra; it resizes after decoding.
 
-    Its frames are not those of a full decode in every file: packed B-frames (HMDB51) and open GOPs differ.
+    Its frames are not those of a full decode in every file: packed B-frames (HMDB51) and open GOPs differ. It turns
+    videos by their display matrix but does not mirror them, and would follow playlists, so PyAV looks at a file first.
     """
 
     def __init__(self, short_side: int, threads: int):
@@ -44,8 +47,10 @@ class TorchCodec:
         self.decoder, self.short_side, self.threads = VideoDecoder, short_side, threads
 
     def open(self, path: str):
+        with open_video(path) as (_container, stream):
+            options = {"stream_index": stream.index, "num_ffmpeg_threads": self.threads}
         try:
-            return self.decoder(path, dimension_order="NHWC", num_ffmpeg_threads=self.threads)
+            return self.decoder(url_of(path), dimension_order="NHWC", **options)
         except (ValueError, RuntimeError) as error:
             raise VideoError(path, f"not a readable video ({first_line(error)})") from error
 
@@ -54,11 +59,16 @@ class TorchCodec:
         return VideoInfo(found.num_frames, found.average_fps, found.height, found.width)
 
     def read(self, path: str, indices: np.ndarray) -> np.ndarray:
+        video = self.open(path)
         try:
-            frames = self.open(path).get_frames_at(np.asarray(indices).tolist()).data
+            frames = video.get_frames_at(np.asarray(indices).tolist()).data.numpy()
         except (ValueError, RuntimeError, IndexError) as error:
             raise VideoError(path, f"damaged ({first_line(error)})") from error
-        return shrink(frames.numpy(), self.short_side)
+        degrees = getattr(video.metadata, "rotation", 0)  # counter-clockwise; older versions do not turn
+        if degrees is not None:  # there is a display matrix
+            stored = np.rot90(frames, -round(degrees / 90), axes=(1, 2))
+            frames = np.ascontiguousarray(as_displayed(stored, decoder.display_orientation(path)))
+        return shrink(frames, self.short_side)
 
 
 class ImageFolder:

@@ -4,6 +4,7 @@ import gc
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from fractions import Fraction
 from itertools import repeat
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from slowfast.datasets.decoder import REFORMAT_OPTIONS, quarter_turns, shrunk
-from slowfast.datasets.video_index import DAMAGE, VideoError, index_of, open_video, wording
+from slowfast.datasets.decoder import REFORMAT_OPTIONS, shrunk
+from slowfast.datasets.orientation import UPRIGHT, as_displayed, orientation_of
+from slowfast.datasets.video_file import DAMAGE, VideoError, decoding_error, open_video, url_of
+from slowfast.datasets.video_index import index_of
 
 
 def resize_videos(
@@ -49,13 +52,12 @@ def resize_video(source: Path, target: Path, short_side: int, gop: int) -> Video
 
 
 def encode(source: str, target: Path, short_side: int, gop: int) -> None:
-    count, reformatter = 0, VideoReformatter()
-    has_times = index_of(source).seekable
-    with open_video(source) as (container, stream), av.open(str(target), "w") as output:
-        rate = stream.average_rate or stream.guessed_rate or 30
+    count, reformatter, index = 0, VideoReformatter(), index_of(source)
+    rate = Fraction(index.info.fps).limit_denominator(10**6)  # 30000/1001 comes back from 29.97...
+    with open_video(source) as (container, stream), av.open(url_of(target), "w") as output:
         written = output.add_stream("libx264", rate=rate, options={"crf": "20", "g": str(gop)})
         written.pix_fmt, written.codec_context.thread_count = "yuv420p", 1
-        if has_times:
+        if index.seekable:
             written.codec_context.time_base = stream.time_base
         try:
             for frame in container.decode(stream):
@@ -64,18 +66,19 @@ def encode(source: str, target: Path, short_side: int, gop: int) -> None:
                     height, width = shrunk(picture.height, picture.width, short_side)
                     written.height, written.width = height - height % 2, width - width % 2  # 4:2:0 halves them
                 small = reformatter.reformat(picture, written.width, written.height, "yuv420p", **REFORMAT_OPTIONS)
-                small.pts, small.time_base = (frame.pts, frame.time_base) if has_times else (count, 1 / rate)
+                small.pts, small.time_base = (frame.pts, frame.time_base) if index.seekable else (count, 1 / rate)
                 small.pict_type = PictureType.NONE  # where keyframes were is no matter now
                 output.mux(written.encode(small))
                 count += 1
         except DAMAGE as error:
-            raise VideoError(source, f"damaged ({wording(error)})", count) from error
+            raise decoding_error(source, error, count) from error
         output.mux(written.encode())
 
 
 def upright(frame: av.VideoFrame) -> av.VideoFrame:
-    """The frame as its display matrix turns it."""
-    turns = quarter_turns(frame)
-    if not turns:
+    """The frame as its display matrix turns and mirrors it."""
+    orientation = orientation_of(frame)
+    if orientation == UPRIGHT:
         return frame
-    return av.VideoFrame.from_ndarray(np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns)))
+    image = as_displayed(frame.to_ndarray(format="rgb24"), orientation)
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(image))

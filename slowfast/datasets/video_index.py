@@ -1,8 +1,6 @@
 """What a video file holds, read once without decoding: its frames' timestamps, keyframes, rate and size."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -10,23 +8,11 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-# Metadata that is not UTF-8 (HMDB51) stops av.open, unless told so; PyAV 19 never reads it strictly.
-OPEN_OPTIONS = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "ignore"}
+from slowfast.datasets.video_file import DAMAGE, VideoError, decoding_error, open_video, wording
 
-# What PyAV raises of damaged files; a stream that shows up in the middle is an IndexError.
-DAMAGE = (av.FFmpegError, ValueError, IndexError)
-
-
-class VideoError(ValueError):
-    """A video that cannot be read: `path`, `reason`, and `position` (frames before it are readable), or None."""
-
-    def __init__(self, path: str, reason: str, position: int | None = None):
-        self.path, self.reason, self.position = path, reason, position
-        at = "" if position is None else f" at frame {position}"
-        super().__init__(f"{path}: {reason}{at}")
-
-    def __reduce__(self):
-        return VideoError, (self.path, self.reason, self.position)
+RATE_TOLERANCE = 0.005  # of a header's frame rate: timestamps of a short clip in milliseconds are not closer
+FASTEST = 1000.0  # frames a second; from here on a header counts ticks of a clock, not frames
+UNKNOWN = 30.0  # frames a second, where nothing tells them
 
 
 @dataclass(frozen=True)
@@ -52,36 +38,20 @@ class Index:
         return len(self.keyframes) > 0
 
 
-@contextmanager
-def open_video(path: str, threads: int = 1) -> Iterator[tuple]:
-    """An open container and its main video stream; closed whatever happens, for containers leak otherwise."""
-    try:
-        container = av.open(path, **OPEN_OPTIONS)
-    except (*DAMAGE, OSError) as error:
-        raise VideoError(path, f"not a readable video ({wording(error)})") from error
-    try:
-        stream = container.streams.best("video")  # not a cover picture
-        if stream is None:
-            raise VideoError(path, "no video stream in it")
-        if stream.codec_context is None:
-            raise VideoError(path, "damaged, or of a codec that FFmpeg does not know")
-        if threads != 1:
-            stream.thread_type = "AUTO"
-        stream.thread_count = threads
-        yield container, stream
-    finally:
-        container.close()
-
-
-def wording(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
-
-
 def index_of(path: str) -> Index:
     """The index of a file, kept once read, and read again when the file has changed.
 
     Raises:
         VideoError: as `probe`.
+    """
+    return read_index(path, *age_and_size(path))
+
+
+def age_and_size(path: str) -> tuple[int, int]:
+    """A file's time of change in nanoseconds, and its bytes: others when it has changed.
+
+    Raises:
+        VideoError: it is not there, or empty.
     """
     try:
         status = os.stat(path)
@@ -89,7 +59,7 @@ def index_of(path: str) -> Index:
         raise VideoError(path, wording(error)) from error
     if status.st_size == 0:
         raise VideoError(path, "an empty file")
-    return read_index(path, status.st_mtime_ns, status.st_size)
+    return status.st_mtime_ns, status.st_size
 
 
 class Timing(NamedTuple):
@@ -109,33 +79,77 @@ def read_index(path: str, mtime_ns: int, size: int) -> Index:
         try:
             packets = [Timing(p.pts, p.dts, p.is_keyframe, p.is_discard) for p in container.demux(stream) if p.size]
         except DAMAGE as error:
-            raise VideoError(path, f"damaged ({wording(error)})") from error
-        fps = float(stream.average_rate or stream.guessed_rate or 30)
+            raise decoding_error(path, error) from error
+        has_times = any(packet.dts is not None for packet in packets)
+        header, tick = header_rate(stream, has_times), float(stream.time_base)
         height, width = codec.height, codec.width
         seekable = has_trusted_timestamps(packets, codec)
-    shown = [packet.pts for packet in packets if not packet.is_discard]
+    shown = sorted(packet.pts for packet in packets if packet.pts is not None and not packet.is_discard)
     num_frames = len(shown) if seekable else count_frames(path)
     if num_frames == 0:
         raise VideoError(path, "no frame in it")
-    keyframes = [packet.pts for packet in packets if packet.is_keyframe]
-    info = VideoInfo(num_frames, fps, height, width)
-    return Index(info, *(np.array(sorted(times) if seekable else [], np.int64) for times in (shown, keyframes)))
+    # Of frames that are told in the wrong order the first and the last time are right.
+    fps = frame_rate(header, shown if has_distinct_times(packets) else [], decode_times_of(packets), tick)
+    keyframes = sorted(packet.pts for packet in packets if packet.is_keyframe) if seekable else []
+    shown = shown if seekable else []
+    return Index(VideoInfo(num_frames, fps, height, width), np.array(shown, np.int64), np.array(keyframes, np.int64))
+
+
+def header_rate(stream, has_times: bool) -> float | None:
+    """Frames a second by the header or FFmpeg's guess; None where these count ticks of a clock, or nothing."""
+    rates = [stream.average_rate, stream.guessed_rate]
+    if not has_times:  # of a raw stream FFmpeg's average is always 25
+        rates.insert(0, stream.codec_context.framerate)
+    return next((float(rate) for rate in rates if rate and rate < FASTEST), None)
+
+
+def frame_rate(header: float | None, shown: list[int], decoded: list[int], tick: float) -> float:
+    """Frames a second: the header's, unless the times at which frames are shown say another.
+
+    Headers of Matroska may hold any number. But one that agrees is exact where timestamps are rounded, so that clips
+    do not depend on the container.
+
+    Args:
+        shown: presentation times in ticks, in order; empty where they cannot be trusted.
+        decoded: decoding times in ticks.
+        tick: in seconds.
+    """
+    by_time, by_decoding = rate_of(shown, tick), rate_of(decoded, tick)
+    if by_time is None or header is None:
+        return by_time or header or by_decoding or UNKNOWN
+    # A cut may take away frames between those shown last. The times of decoding then have no holes.
+    is_even = np.ptp(np.diff(decoded)) <= 1 if by_decoding else False
+    rates = (by_time, by_decoding) if is_even else (by_time,)
+    return header if any(abs(rate / header - 1) < RATE_TOLERANCE for rate in rates) else by_time
+
+
+def rate_of(times: list[int], tick: float) -> float | None:
+    """Frames a second by their times in order, in ticks; None where these are not two."""
+    span = times[-1] - times[0] if times else 0
+    return (len(times) - 1) / (span * tick) if span > 0 else None
 
 
 def has_trusted_timestamps(packets: list[Timing], codec: av.CodecContext) -> bool:
     """Whether each frame can be told by its timestamp after a seek."""
+    if not has_distinct_times(packets):
+        return False
     times = [packet.pts for packet in packets]
-    if not times or None in times or len(set(times)) < len(times):
-        return False
-    decode_times = [packet.dts for packet in packets if packet.dts is not None]
-    if decode_times != sorted(decode_times):
-        return False
     # AVI has no presentation times: B-frames come with those of decoding, or packed with their neighbours.
     reorders_unseen = codec.has_b_frames and times == sorted(times)
     packs_frames = codec.has_b_frames and codec.name.startswith(("mpeg4", "msmpeg4"))
     keyframes = [packet.pts for packet in packets if packet.is_keyframe]
     starts_at_keyframe = bool(keyframes) and min(times) >= min(keyframes)
     return starts_at_keyframe and not reorders_unseen and not packs_frames
+
+
+def has_distinct_times(packets: list[Timing]) -> bool:
+    """Whether every frame has a time of its own, and those of decoding go forward."""
+    times, decode_times = [packet.pts for packet in packets], decode_times_of(packets)
+    return bool(times) and None not in times and len(set(times)) == len(times) and decode_times == sorted(decode_times)
+
+
+def decode_times_of(packets: list[Timing]) -> list[int]:
+    return [packet.dts for packet in packets if packet.dts is not None]
 
 
 def count_frames(path: str) -> int:
@@ -147,5 +161,5 @@ def count_frames(path: str) -> int:
                 count += 1
         except DAMAGE as error:
             if count == 0:
-                raise VideoError(path, f"damaged ({wording(error)})", 0) from error
+                raise decoding_error(path, error, 0) from error
     return count

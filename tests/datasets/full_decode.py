@@ -7,7 +7,7 @@ import av
 import numpy as np
 
 from slowfast.datasets.decoder import probe, read_frames
-from slowfast.datasets.video_index import OPEN_OPTIONS
+from slowfast.datasets.video_file import OPEN_OPTIONS
 
 SHARED = Path(__file__).parents[3] / "shared/video"
 
