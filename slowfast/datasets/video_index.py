@@ -82,7 +82,7 @@ def read_index(path: str, mtime_ns: int, size: int) -> Index:
             raise decoding_error(path, error) from error
         has_times = any(packet.dts is not None for packet in packets)
         header, tick = header_rate(stream, has_times), float(stream.time_base)
-        height, width = codec.height, codec.width
+        size = (codec.height, codec.width) if codec.width else first_size(path)
         seekable = has_trusted_timestamps(packets, codec)
     shown = sorted(packet.pts for packet in packets if packet.pts is not None and not packet.is_discard)
     num_frames = len(shown) if seekable else count_frames(path)
@@ -92,7 +92,23 @@ def read_index(path: str, mtime_ns: int, size: int) -> Index:
     fps = frame_rate(header, shown if has_distinct_times(packets) else [], decode_times_of(packets), tick)
     keyframes = sorted(packet.pts for packet in packets if packet.is_keyframe) if seekable else []
     shown = shown if seekable else []
-    return Index(VideoInfo(num_frames, fps, height, width), np.array(shown, np.int64), np.array(keyframes, np.int64))
+    return Index(VideoInfo(num_frames, fps, *size), np.array(shown, np.int64), np.array(keyframes, np.int64))
+
+
+def first_size(path: str) -> tuple[int, int]:
+    """Height and width of the first frame, where nothing before it tells them.
+
+    Raises:
+        VideoError: it cannot be decoded.
+    """
+    with open_video(path) as (container, stream):
+        try:
+            frame = next(container.decode(stream), None)
+        except DAMAGE as error:
+            raise decoding_error(path, error, 0) from error
+    if frame is None:
+        raise VideoError(path, "no frame in it")
+    return frame.height, frame.width
 
 
 def header_rate(stream, has_times: bool) -> float | None:
