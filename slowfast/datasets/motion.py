@@ -18,7 +18,7 @@ from slowfast.datasets.lists import Entry
 from slowfast.datasets.motion_folder import VERSION, Planned, describe, lay_out, plan, planned_videos, read_manifest
 from slowfast.datasets.motion_scene import EASY, HARD, MotionStyle, render_clip, training_style
 from slowfast.datasets.registry import DATASET_REGISTRY
-from slowfast.datasets.video_file import VideoError, wording
+from slowfast.datasets.video_file import VideoError, url_of, wording
 from slowfast.datasets.video_index import VideoInfo
 
 COUNTS = {"train": 960, "val": 160, "test": 160}
@@ -146,7 +146,7 @@ def encode(path: Path, frames: np.ndarray, fps: int) -> None:
         ".mp4": ("libx264", H264),
         ".avi": ("mpeg4", {"qmin": "2", "qmax": "4", "g": "12"}),
     }[path.suffix]
-    with av.open(str(path), "w") as container:
+    with av.open(url_of(path), "w") as container:
         stream = container.add_stream(codec, rate=fps, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
