@@ -205,13 +205,17 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def stored_digest(path: Path) -> str:
+    """The SHA-256 beside a file; empty if there is none."""
+    beside = digest_path(path)
+    words = beside.read_text(errors="replace").split() if beside.is_file() else []
+    return words[0] if words else ""
+
+
 def check_digest(path: Path) -> None:
     """Compares a file with the SHA-256 beside it; a file without one (another project's) passes."""
     beside = digest_path(path)
-    if not beside.is_file():
-        return
-    words = beside.read_text(errors="replace").split()
-    if not words or words[0] != sha256(path):
+    if beside.is_file() and stored_digest(path) != sha256(path):
         raise CheckpointError(
             f"{path} is damaged: its SHA-256 is not the one in {beside.name}. Take another checkpoint, or remove "
             f"{beside.name} if the file was replaced on purpose."

@@ -1,9 +1,11 @@
 """Checkpoints of sharded models: folders to which each rank adds its part, by torch.distributed.checkpoint.
 
-A folder holds a .safetensors file of each rank and `rest.pyth`, all that is no tensor, each with its SHA-256 beside it.
-torch's default format is not used because its metadata is a pickle, which may hold code.
+A folder holds a .safetensors file of each rank, its part, and `rest.pyth`: all that is no tensor, the parts that belong
+to it with their SHA-256, and the shape of each tensor. The SHA-256 of every file stands beside it too. torch's default
+format is not used because its metadata is a pickle, which may hold code.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import torch.distributed.checkpoint as dcp
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.utils._pytree import tree_flatten_with_path, tree_map, tree_map_with_path
 
 from slowfast.utils.files import (
@@ -26,13 +29,16 @@ from slowfast.utils.files import (
     remove,
     save_atomically,
     sha256,
+    stored_digest,
     sync_directory,
     write_digest,
     write_problem,
 )
-from slowfast.utils.finite import name_of
+from slowfast.utils.finite import NAMED, name_of
+from slowfast.utils.logging import logger
 
 REST = "rest.pyth"
+TENSORS = ("model_state/", "optimizer_state/state/")  # where a run's state holds tensors only
 
 
 def aside_folder(path: Path) -> Path:
@@ -44,6 +50,7 @@ class ShardWriter(dcp.HuggingFaceStorageWriter):
     """Writes a folder aside; the master gives it its name when the parts of all ranks are on the disk."""
 
     def __init__(self, path: Path, rest: dict):
+        """`rest`: what the master writes besides the tensors and the list of parts."""
         super().__init__(str(aside_folder(path)), save_distributed=True)
         self.per_thread_copy_ahead = 0  # tensors are on the CPU; copying ahead would use the first GPU on every rank
         self.target, self.rest = path, rest
@@ -57,14 +64,15 @@ class ShardWriter(dcp.HuggingFaceStorageWriter):
 
     def finish(self, metadata, results) -> None:
         """The rest; called on the master once all ranks have written. `results`: what each has written."""
-        files = sorted(name for written in results for name in files_of(written))
-        missing = [name for name in files if not (self.aside / name).is_file()]
+        names = sorted(name for written in results for name in files_of(written))
+        files = {name: stored_digest(self.aside / name) for name in names}
+        missing = [name for name, digest in files.items() if not (digest and (self.aside / name).is_file())]
         if missing:
             raise CheckpointError(
                 f"Could not write {self.target}: {', '.join(missing)} of other machines cannot be seen here. "
                 "DIST.STRATEGY fsdp needs an OUTPUT_DIR on a file system that all machines share."
             )
-        save_atomically({"state": self.rest, "files": files}, self.aside / REST)
+        save_atomically(self.rest | {"files": files}, self.aside / REST)
         put_in_place(self.aside, self.target)
         sync_directory(self.target.parent)
 
@@ -84,7 +92,10 @@ def begin_save(state: dict, path: Path, group: dist.ProcessGroup) -> Callable[[]
     written by one. `group`: all ranks, on a backend of the CPU; used by a thread beside the run.
     """
     tensors = {name_of(place): leaf for place, leaf in tree_flatten_with_path(state)[0] if isinstance(leaf, Tensor)}
-    rest = tree_map(lambda leaf: None if isinstance(leaf, Tensor) else leaf, state)
+    rest = {
+        "state": tree_map(lambda leaf: None if isinstance(leaf, Tensor) else leaf, state),
+        "shapes": {name: tuple(tensor.shape) for name, tensor in tensors.items()},
+    }
     # What is not sharded is the master's, as DDP has it: the running statistics of norms may differ.
     planner = dcp.DefaultSavePlanner(dedup_save_to_lowest_rank=True)
     writing = dcp.async_save(tensors, storage_writer=ShardWriter(path, rest), planner=planner, process_group=group)
@@ -135,19 +146,60 @@ def load_shards(folder: Path, empty: Callable[[str, torch.Size, torch.dtype], Te
 
 
 def check_shards(folder: Path) -> dict:
-    """The state in a folder with None for its tensors, whose files are found to be there and undamaged.
+    """The state in a folder with None for its tensors, of which it is found to hold every part that was written.
+
+    Older folders name their parts without SHA-256: of one from another checkpoint, with its own beside it, they cannot
+    tell, and the log says so.
 
     Raises:
-        CheckpointError: they are not.
+        CheckpointError: a part is missing, damaged, of another checkpoint or not listed, or a tensor is not whole.
     """
+    rest = load_file(require(folder / REST))
     try:
-        rest = load_file(require(folder / REST))
-        for name in rest["files"]:
-            require(digest_path(folder / name))
-            check_digest(require(folder / name))
-        return rest["state"]
+        state, files = rest["state"], rest["files"]
     except KeyError as error:
         raise CheckpointError(f"{folder} is damaged or no checkpoint: {REST} has no {error}.") from error
+    if not (isinstance(files, dict | list) and files):
+        raise CheckpointError(f"{folder} is damaged or no checkpoint: {REST} lists no parts.")
+    for name in files:
+        check_part(folder / str(name), files[name] if isinstance(files, dict) else None)
+    unlisted = sorted({path.name for path in folder.glob("*.safetensors")} - set(files))
+    if unlisted:
+        raise CheckpointError(f"{folder} is damaged: {REST} does not list {', '.join(unlisted)}, which is there.")
+    if isinstance(files, list):
+        logger.warning("%s is of an older version, which does not tell a part of another checkpoint.", folder)
+    check_tensors(folder, state, rest.get("shapes"))
+    return state
+
+
+def check_part(path: Path, digest: str | None) -> None:
+    """Raises CheckpointError unless a part is what was written; `digest`: its SHA-256, None in an older folder."""
+    require(digest_path(require(path)))
+    check_digest(path)
+    if digest not in (None, stored_digest(path)):
+        raise CheckpointError(
+            f"{path.parent} is damaged: {path.name} is of another checkpoint, its SHA-256 is not the one in {REST}."
+        )
+
+
+def check_tensors(folder: Path, state: dict, shapes: dict[str, tuple[int, ...]] | None) -> None:
+    """Raises CheckpointError unless the parts hold every tensor whole; `shapes`: if the folder lists them."""
+    try:
+        stored = dcp.HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{folder} cannot be read: {error}") from error
+    if shapes is None:
+        places = [name_of(place) for place, leaf in tree_flatten_with_path(state)[0] if leaf is None]
+        shapes = {name: stored[name].size if name in stored else () for name in places if name.startswith(TENSORS)}
+    torn = [name for name, shape in shapes.items() if name not in stored or not is_whole(stored[name], shape)]
+    if torn:
+        names = ", ".join(torn[:NAMED]) + (f", and {len(torn) - NAMED} more" if len(torn) > NAMED else "")
+        raise CheckpointError(f"{folder} is damaged: of {len(shapes)} tensors its parts do not hold all of {names}.")
+
+
+def is_whole(stored: TensorStorageMetadata, shape: tuple[int, ...]) -> bool:
+    held = sum(chunk.sizes.numel() for chunk in stored.chunks)
+    return tuple(stored.size) == tuple(shape) and held == math.prod(shape)
 
 
 def read_parts(folder: Path) -> Iterator[tuple[str, Tensor]]:

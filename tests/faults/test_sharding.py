@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 
 from slowfast.models.convert import main as convert
 from slowfast.utils.checkpoint import last_good_checkpoint, load_checkpoint, run_checkpoints, sharding
-from slowfast.utils.files import CheckpointError, digest_path, sha256, write_digest
+from slowfast.utils.files import CheckpointError, digest_path, load_file, save_atomically, sha256, write_digest
 
 pytestmark = pytest.mark.skipif(torch.__version__ < (2, 9), reason="sharded checkpoints need torch 2.9")
 SHARDED = ("DIST.STRATEGY", "fsdp")
@@ -192,6 +192,90 @@ def test_a_shard_that_cannot_be_read_any_more_is_said(reference, tmp_path):
         sharding().load_shards(folder)
 
 
+def put_in(part, folder, name=None):
+    """Copies a part with the SHA-256 beside it into a folder."""
+    target = folder / (name or part.name)
+    shutil.copy(part, target)
+    write_digest(target, sha256(target))
+
+
+def list_anew(folder, files):
+    """Changes the list of parts in `rest.pyth`, which gets a SHA-256 of its own."""
+    save_atomically(load_file(folder / "rest.pyth") | {"files": files}, folder / "rest.pyth")
+
+
+def make_old(folder):
+    """Leaves in `rest.pyth` what was written before it listed digests and shapes."""
+    rest = load_file(folder / "rest.pyth")
+    save_atomically({"state": rest["state"], "files": list(rest["files"])}, folder / "rest.pyth")
+
+
+def parts_of(folder):
+    return sorted(folder.glob("*.safetensors"))
+
+
+def take_away(folder, part):
+    """Removes a part, and from the list too."""
+    part.unlink()
+    digest_path(part).unlink()
+    files = load_file(folder / "rest.pyth")["files"]
+    files.pop(part.name) if isinstance(files, dict) else files.remove(part.name)
+    list_anew(folder, files)
+
+
+FOREIGN = {
+    "a part of another epoch": (lambda folder, before: put_in(parts_of(before)[1], folder), "is of another checkpoint"),
+    "the list of another epoch": (
+        lambda folder, before: shutil.copy(before / "rest.pyth", folder) and digest_path(folder / "rest.pyth").unlink(),
+        "is of another checkpoint",
+    ),
+    "an unlisted part": (
+        lambda folder, before: put_in(parts_of(before)[1], folder, "shard-00003-model-00001-of-00001.safetensors"),
+        "does not list shard-00003-",
+    ),
+    "an empty list": (
+        lambda folder, before: list_anew(folder, []),
+        "lists no parts",
+    ),
+    "no first part": (lambda folder, before: take_away(folder, parts_of(folder)[0]), "do not hold all of"),
+    "no second part": (lambda folder, before: take_away(folder, parts_of(folder)[1]), "do not hold all of"),
+}
+
+
+# Of the others nothing tells in a folder of an older version, whose list has names only.
+FOREIGN_TO_OLD = ("an unlisted part", "an empty list", "no first part")
+
+
+@pytest.mark.parametrize(
+    ("age", "fault"), [*(("new", fault) for fault in FOREIGN), *(("old", fault) for fault in FOREIGN_TO_OLD)]
+)
+def test_a_folder_is_not_loaded_that_holds(reference, tmp_path, age, fault, record_property):
+    output = shutil.copytree(reference, tmp_path / "run")
+    newest, before = run_checkpoints(output)[:2]
+    if age == "old":
+        make_old(newest)
+    load_checkpoint(newest)
+    harm, said = FOREIGN[fault]
+    harm(newest, before)
+    with pytest.raises(CheckpointError, match=said) as refused:
+        load_checkpoint(newest)
+    found, _, problems = last_good_checkpoint(output)
+    assert (found, len(problems)) == (before, 1)
+    record_property("seen", str(refused.value).removeprefix(f"{newest} "))
+
+
+def test_a_run_goes_on_from_a_folder_of_an_older_version(config, reference):
+    cfg = config(*SHARDED, "DIST.CPU_PROCESSES", 2)
+    output = shutil.copytree(reference, cfg.OUTPUT_DIR)
+    newest, before = run_checkpoints(output)[:2]
+    shutil.rmtree(newest)
+    make_old(before)
+    job = finish(cfg, 2)
+    assert f"{before} is of an older version" in job.said()
+    assert f"Resumed from {before}" in job.said()
+    assert same_state(output, reference)
+
+
 def spoil(folder, name):
     """Writes NaN into the first part of a tensor, with a new digest."""
     for path in sorted(folder.glob("*.safetensors")):
@@ -201,6 +285,7 @@ def spoil(folder, name):
             tensors[name].fill_(math.nan)
             save_file(tensors, path, metadata)
             write_digest(path, sha256(path))
+            list_anew(folder, load_file(folder / "rest.pyth")["files"] | {path.name: sha256(path)})
             return
     raise KeyError(name)
 
