@@ -16,7 +16,7 @@ from slowfast.datasets import (
     warn_mirrored_directions,
 )
 from slowfast.engine.ledger import refuse_foreign_checkpoints
-from slowfast.engine.weights import check_test_weights
+from slowfast.engine.weights import given_test_weights, load_test_weights
 from slowfast.evaluation.complexity import count_flops, count_parameters
 from slowfast.models import build_model, model_class
 from slowfast.utils.checkpoint import sharding
@@ -47,8 +47,7 @@ def check_run(cfg) -> int:
         refuse_foreign_checkpoints(cfg)
         if cfg.DIST.STRATEGY == "fsdp" and get_world_size() > 1:
             sharding()  # raises if its checkpoints could not be written
-    if cfg.TEST.ENABLE:
-        check_test_weights(cfg)
+    weights = given_test_weights(cfg) if cfg.TEST.ENABLE else None
     splits = ("train", "val") * cfg.TRAIN.ENABLE + ("test",) * cfg.TEST.ENABLE
     datasets = {split: build_dataset(cfg, split) for split in splits}
     for split, dataset in datasets.items():
@@ -59,6 +58,8 @@ def check_run(cfg) -> int:
     if cfg.TRAIN.ENABLE:
         check_batches(cfg, datasets["train"].num_videos)
     model = build_model(cfg)
+    if weights:
+        load_test_weights(cfg, model, weights)
     check_disk(cfg, model)
     flops = [check_views(cfg, model, split, dataset) for split, dataset in datasets.items()]
     if cfg.LOG_MODEL_INFO:

@@ -11,13 +11,12 @@ from slowfast.config import resolved_yaml
 from slowfast.datasets import VideoDataset, build_loader
 from slowfast.datasets.sampling import SWEEP
 from slowfast.engine.evaluate import report_nonfinite, score_views
-from slowfast.engine.weights import test_weights, warn_other_settings
+from slowfast.engine.weights import load_test_weights, test_weights
 from slowfast.evaluation.complexity import count_flops, count_parameters
 from slowfast.evaluation.meters import test_iter_stats
 from slowfast.evaluation.report import Report, Training, write_report
 from slowfast.evaluation.views import Scores, save_predictions
 from slowfast.models import build_model
-from slowfast.models.pretrained import load_weights
 from slowfast.spiking.ailing import ailing_layers
 from slowfast.spiking.monitor import merge_totals, record_firing_rates
 from slowfast.utils.distributed import gather_objects, is_master, processes_per_machine
@@ -43,9 +42,7 @@ def test(cfg, device: torch.device, class_names: list[str], training: Training |
     writer = TensorboardWriter(cfg)
     model = build_model(cfg).to(device)
     weights = test_weights(cfg)
-    report = load_weights(model, weights, new_head=False)
-    logger.info("Testing %s", report)
-    warn_other_settings(cfg, report.settings, weights)
+    logger.info("Testing %s", load_test_weights(cfg, model, weights))
     loader = build_loader(cfg, "test")
     clips, crops = len(loader.dataset.clips), len(loader.dataset.crops)
     started = time.perf_counter()

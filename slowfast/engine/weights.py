@@ -2,10 +2,16 @@
 
 from pathlib import Path
 
+import torch
 import yaml
+from torch import nn
 
+from slowfast.config.defaults import DECLARED
 from slowfast.config.node import flatten
+from slowfast.models import build_model
+from slowfast.models.pretrained import LoadReport, MisfitError, load_weights
 from slowfast.utils.checkpoint import BEST_NAME, checkpoint_dir, epoch_checkpoints
+from slowfast.utils.files import CheckpointError
 from slowfast.utils.logging import logger
 
 # With another value of these, the same weights compute other outputs; nothing in their names or shapes tells.
@@ -17,14 +23,60 @@ DECISIVE = (
 
 def warn_other_settings(cfg, settings: object, path: str | Path) -> None:
     """Says which of these a checkpoint's run had otherwise; `settings` is its configuration as YAML, if it has one."""
-    try:
-        then = yaml.safe_load(settings) if isinstance(settings, str) else {}
-    except yaml.YAMLError:
-        return  # another program's own form
-    then, now = flatten(then if isinstance(then, dict) else {}), flatten(yaml.safe_load(cfg.dump()))
+    then, now = settings_of(settings), flatten(yaml.safe_load(cfg.dump()))
     others = [f"{key} {then[key]} then, {now[key]} now" for key in DECISIVE if key in then and then[key] != now[key]]
     if others:
         logger.warning("The weights of %s were trained with other settings: %s.", path, "; ".join(others))
+
+
+def settings_of(settings: object) -> dict[str, object]:
+    """The dotted keys of a checkpoint's configuration; none if it has none, or another program's own form."""
+    try:
+        tree = yaml.safe_load(settings) if isinstance(settings, str) else {}
+    except yaml.YAMLError:
+        return {}
+    return flatten(tree) if isinstance(tree, dict) else {}
+
+
+def other_shapes(cfg, settings: object) -> str:
+    """Which keys of a checkpoint's configuration give its model other tensors: "DATA.NUM_FRAMES 8, now 16"; or ""."""
+    then, now = settings_of(settings), flatten(yaml.safe_load(cfg.dump()))
+    changed = [key for key in DECLARED if key in then.keys() & now.keys() and then[key] != now[key]]
+    return "; ".join(f"{key} {then[key]}, now {now[key]}" for key in changed if decides_shapes(cfg, key, then[key]))
+
+
+def decides_shapes(cfg, key: str, value: object) -> bool:
+    """Whether the model has other tensors with `value`, or cannot be built with it and the other keys as they are."""
+    other = cfg.clone()
+    try:
+        other.merge_flat({key: value})
+        return shapes_of(other) != shapes_of(cfg)
+    except (ValueError, KeyError):
+        return True
+
+
+def shapes_of(cfg) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        return {name: tensor.shape for name, tensor in build_model(cfg).state_dict().items()}
+
+
+def load_into(cfg, model: nn.Module, path: str | Path, **options) -> LoadReport:
+    """`load_weights` from a file, and a warning of settings it was trained with otherwise.
+
+    Raises:
+        CheckpointError: as `load_weights`; where the file's settings tell why it does not fit, one sentence with them.
+    """
+    try:
+        report = load_weights(model, path, **options)
+    except MisfitError as error:
+        others = other_shapes(cfg, error.report.settings)
+        if not others:
+            raise
+        raise CheckpointError(
+            f"{path} does not fit this model: it was trained with {others}. Set it as it was, or take other weights."
+        ) from error
+    warn_other_settings(cfg, report.settings, path)
+    return report
 
 
 def test_weights(cfg) -> Path:
@@ -56,13 +108,21 @@ def existing(path: Path, key: str) -> Path:
     return path
 
 
-def check_test_weights(cfg) -> None:
-    """Finds the test's weights before anything starts; those this run will write itself are trusted to come.
+def given_test_weights(cfg) -> Path | None:
+    """The file a test will take, if there is one before the run: what it writes itself is trusted to come.
 
     Raises:
         FileNotFoundError: as `test_weights`.
     """
     given = cfg.TEST.CHECKPOINT_FILE_PATH
     written_here = not given or Path(given).parent == checkpoint_dir(cfg.OUTPUT_DIR)
-    if not (cfg.TRAIN.ENABLE and written_here):
-        test_weights(cfg)
+    return None if cfg.TRAIN.ENABLE and written_here else test_weights(cfg)
+
+
+def load_test_weights(cfg, model: nn.Module, path: Path) -> LoadReport:
+    """Loads what is to be tested, of which a head of the model's classes is part.
+
+    Raises:
+        CheckpointError: as `load_into`.
+    """
+    return load_into(cfg, model, path, new_head=False)

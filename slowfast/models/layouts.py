@@ -29,6 +29,7 @@ class Layout:
     drops: shell patterns of its tensors that no model here wants, such as an image classifier's head.
     fresh: shell patterns of the model's tensors it never has, which keep their initial values.
     switches: (the model's name of a tensor, a key): the key is True in models that have the tensor, else False.
+    sizes: (the model's name of a tensor, a dimension of it, a key, a factor): the key is that size times the factor.
     container: the key under which such a file keeps the weights; empty: they are the file.
     convert: (its tensors by the model's names, the model's own) -> tensors resized, or derived from others.
     """
@@ -40,6 +41,7 @@ class Layout:
     drops: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
     switches: tuple[tuple[str, str], ...] = ()
+    sizes: tuple[tuple[str, int, str, int], ...] = ()
     container: str = "model_state"
     convert: Callable[[dict[str, Tensor], Tensors], dict[str, Tensor]] = unchanged
 
@@ -57,10 +59,10 @@ class Layout:
         """The file's name for one of the model's."""
         return renamed(name, [(own, theirs) for theirs, own in self.names])
 
-    def settings(self, names: Iterable[str]) -> dict[str, bool]:
-        """The keys of the switches, as they are in a model that has tensors of these names."""
-        names = set(names)
-        return {key: tensor in names for tensor, key in self.switches}
+    def settings(self, tensors: Tensors) -> dict[str, bool | int]:
+        """The keys of the switches and sizes, as they are in a model that has these tensors, by its names."""
+        sizes = {key: tensors[name].shape[i] * factor for name, i, key, factor in self.sizes if name in tensors}
+        return {key: tensor in tensors for tensor, key in self.switches} | sizes
 
 
 def is_one_of(name: str, patterns: Iterable[str]) -> bool:

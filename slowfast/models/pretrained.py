@@ -43,6 +43,17 @@ class LoadReport:
         return "\n".join(lines)
 
 
+class MisfitError(CheckpointError):
+    """Too little of a checkpoint fits the model; `report`: what of it does."""
+
+    def __init__(self, message: str, report: LoadReport):
+        super().__init__(message, report)  # both, to be pickled on the way to other ranks
+        self.report = report
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
 def load_weights(
     model: nn.Module,
     source: str | Path | dict,
@@ -63,7 +74,8 @@ def load_weights(
             report says, or is an error (to test).
 
     Raises:
-        CheckpointError: the file cannot be read, its weights are no finite floats, or too little of them fits.
+        CheckpointError: the file cannot be read, or its weights are no finite floats.
+        MisfitError: too little of them fits.
     """
     name = "state dict" if isinstance(source, dict) else str(source)
     checkpoint = source if isinstance(source, dict) else load_checkpoint(source)
@@ -167,24 +179,31 @@ def fit(tensors: dict[str, Tensor], own: dict[str, Tensor], report: LoadReport) 
 def refuse_poor_fit(
     model: nn.Module, theirs: dict, report: LoadReport, layout: Layout | None, max_unloaded: float, new_head: bool
 ) -> None:
-    """Raises CheckpointError, with the table and what the file is, unless enough of both sides was used."""
+    """Raises MisfitError, with the table and what the file is, unless enough of both sides was used."""
     own = model.state_dict()
     heads = getattr(model, "heads", HEADS)
     left_out = report.missing + [line.partition(":")[0] for line in report.mismatched]
     settings = other_settings(theirs, own, layout)
+    told = f"{report.source} does not fit this model: its tensors are those of one with {settings}. Set it so."
     if not new_head and any(is_one_of(key, heads) for key in left_out):
-        raise CheckpointError(
-            f"The head of the model finds no weights, and a random one is not tested.\n{report}\n"
-            f"{settings or 'Set MODEL.NUM_CLASSES to that of the checkpoint.'}"
+        raise MisfitError(
+            told
+            if settings
+            else f"The head of the model finds no weights, and a random one is not tested.\n{report}\n"
+            "Set MODEL.NUM_CLASSES to that of the checkpoint.",
+            report,
         )
     exempt = heads + (layout.fresh if layout else ())
     empty = share([key for key in left_out if not is_one_of(key, exempt)], own)
     idle = share([key for key in report.unused if not is_one_of(key, heads + (layout.drops if layout else ()))], theirs)
     if report.loaded and max(empty, idle) <= max_unloaded:
         return
-    raise CheckpointError(
-        f"{empty:.1%} of the model would stay without weights and {idle:.1%} of the file unused (allowed: "
-        f"MODEL.MAX_UNLOADED {max_unloaded:.1%}).\n{report}\n{settings or advice(theirs, model)}"
+    raise MisfitError(
+        told
+        if settings
+        else f"{empty:.1%} of the model would stay without weights and {idle:.1%} of the file unused (allowed: "
+        f"MODEL.MAX_UNLOADED {max_unloaded:.1%}).\n{report}\n{advice(theirs, model)}",
+        report,
     )
 
 
@@ -195,13 +214,12 @@ def share(keys: list[str], tensors: dict[str, Tensor]) -> float:
 
 
 def other_settings(theirs: dict[str, Tensor], own: dict[str, Tensor], layout: Layout | None) -> str:
-    """What to set where the file's tensors tell that a key of its model had another value; empty: nothing."""
+    """Keys and values of the model a file's tensors are of, where they tell that this one has others; empty: none."""
     if layout is None:
         return ""
     built = layout.settings(own)
-    wanted = layout.settings(map(layout.own_name, theirs)).items() - built.items()
-    pairs = " ".join(f"{key} {value}" for key, value in sorted(wanted))
-    return f"The tensors of the file are those of a model with {pairs}. Set it so." if pairs else ""
+    wanted = layout.settings({layout.own_name(key): value for key, value in theirs.items()})
+    return " ".join(f"{key} {wanted[key]}" for key in sorted(wanted) if wanted[key] != built.get(key, wanted[key]))
 
 
 def advice(theirs: dict[str, Tensor], model: nn.Module) -> str:

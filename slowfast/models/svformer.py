@@ -23,6 +23,10 @@ SVFORMER = Layout(
     "SVFormer",
     has=("patch_embed1.norm.running_mean", "blocks1.*.attn.weight", "blocks3.*.attn.qkv.weight"),
     switches=(("lpDWConv.weight", "UNIFORMER.LOCAL_GLOBAL_FUSION"),),
+    sizes=(
+        ("dwconv_bf_head.weight", 2, "DATA.NUM_FRAMES", 1),
+        ("dwconv_bf_head.weight", 3, "DATA.TRAIN_CROP_SIZE", 32),
+    ),
 )
 
 Neuron = Callable[[], nn.Module]

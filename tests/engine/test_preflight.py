@@ -1,6 +1,12 @@
-import pytest
+from pathlib import Path
 
+import pytest
+import torch
+
+from slowfast.engine import launch, run
 from slowfast.engine.preflight import preflight
+from slowfast.models import build_model
+from slowfast.utils.files import CheckpointError
 
 
 def test_a_model_that_is_not_registered_is_said_before_data_and_weights(tiny_cfg, tmp_path):
@@ -8,3 +14,51 @@ def test_a_model_that_is_not_registered_is_said_before_data_and_weights(tiny_cfg
     with pytest.raises(KeyError, match="'SlowFast' is not registered"):
         preflight(tiny_cfg("MODEL.MODEL_NAME", "SlowFast", "TRAIN.ENABLE", False, *nowhere))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def weights_of(run_cfg, tmp_path):
+    """A function of KEY VALUE pairs: the file of weights that a run with them would begin with."""
+
+    def make(*options):
+        cfg = run_cfg(*options)
+        torch.save({"model_state": build_model(cfg).state_dict(), "cfg": cfg.dump()}, tmp_path / "w.pyth")
+        return str(tmp_path / "w.pyth")
+
+    return make
+
+
+@pytest.mark.parametrize("trains", [True, False])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ("MODEL.NUM_CLASSES", 9),
+            r"w\.pyth does not fit this model: it was trained with MODEL\.NUM_CLASSES 9, now 8\.",
+        ),
+        (("UNIFORMER.DEPTH", [1, 1, 2, 1]), r"trained with UNIFORMER\.DEPTH \[1, 1, 2, 1\], now \[1, 1, 1, 1\]\."),
+    ],
+)
+def test_weights_to_test_that_do_not_fit_are_found_before_the_first_epoch(run_cfg, weights_of, options, said, trains):
+    cfg = run_cfg("TRAIN.ENABLE", trains, "TEST.CHECKPOINT_FILE_PATH", weights_of(*options))
+    with pytest.raises(CheckpointError, match=said):
+        launch(cfg, run)
+    log = (Path(cfg.OUTPUT_DIR) / "stdout.log").read_text()
+    assert "epoch 1" not in log
+    assert "Parameter groups" not in log
+
+
+def test_weights_to_test_that_are_not_finite_are_found_before_the_first_epoch(run_cfg, weights_of):
+    path = weights_of()
+    state = torch.load(path)
+    state["model_state"]["head.bias"].fill_(torch.nan)
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match=r"head\.bias \(NaN\)"):
+        preflight(run_cfg("TEST.CHECKPOINT_FILE_PATH", path))
+
+
+def test_weights_that_the_run_itself_will_write_are_trusted_to_come(run_cfg):
+    cfg = run_cfg()
+    preflight(run_cfg("TEST.CHECKPOINT_FILE_PATH", f"{cfg.OUTPUT_DIR}/checkpoints/checkpoint_epoch_00002.pyth"))
+    with pytest.raises(FileNotFoundError, match=r"TEST\.CHECKPOINT_FILE_PATH .* does not exist"):
+        preflight(run_cfg("TEST.CHECKPOINT_FILE_PATH", f"{cfg.OUTPUT_DIR}/checkpoint_epoch_00002.pyth"))
