@@ -4,15 +4,13 @@ import math
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
-import yaml
 from torch import nn
 
-from slowfast.config.node import flatten
 from slowfast.engine.parallel import is_sharded, load_model, load_optimizer, shard_maker
+from slowfast.engine.resumable import VERSIONS, Position, check_config, refuse_misfit, refuse_odd_entries
 from slowfast.engine.saver import BackgroundSaver, begin_save
 from slowfast.engine.weights import warn_other_settings
 from slowfast.utils.checkpoint import (
@@ -31,41 +29,6 @@ from slowfast.utils.distributed import barrier, get_world_size, is_master, on_ma
 from slowfast.utils.files import CheckpointError, recover
 from slowfast.utils.finite import refuse_unusable
 from slowfast.utils.logging import logger
-from slowfast.version import __version__
-
-# Keys that may change between an interruption and the resume without changing the weights that come out.
-FREE_SECTIONS = ("TEST", "TENSORBOARD", "BENCHMARK", "DEMO", "DATA_LOADER", "DIST")
-FREE_KEYS = {
-    *(
-        "OUTPUT_DIR",
-        "NUM_GPUS",
-        "NUM_SHARDS",
-        "SHARD_ID",
-        "DIST_BACKEND",
-        "LOG_PERIOD",
-        "LOG_MODEL_INFO",
-        "CPU_THREADS",
-    ),
-    *("TRAIN.ENABLE", "TRAIN.AUTO_RESUME", "TRAIN.EVAL_PERIOD", "TRAIN.CHECKPOINT_PERIOD"),
-    *("TRAIN.CHECKPOINT_EVERY_STEPS", "TRAIN.CHECKPOINT_EVERY_MINUTES", "TRAIN.KEEP_CHECKPOINTS"),
-    *("TRAIN.MAX_NONFINITE_STEPS",),
-    *("TRAIN.CHECKPOINT_FILE_PATH", "TRAIN.RESUME_CHANGED", "DATA.PATH_TO_DATA_DIR", "DATA.PATH_PREFIX"),
-    *("DATA.CHECK_VIDEOS", "DATA.VAL_VIEW", "DATA.TEST_CROP_SIZE", "DATA.ENSEMBLE_METHOD"),
-    *("DATA.MAX_BAD_VIDEOS", "DATA.DECODE_CACHE", "DATA.DECODE_CACHE_GB"),
-}
-VERSIONS = {"slowfast": __version__, "torch": str(torch.__version__)}
-
-
-class Position(NamedTuple):
-    """How far training has come: finished epochs, and finished steps and samples of the epoch under way.
-
-    `meters`: what each rank has measured of that epoch (`TrainMeter.state`).
-    """
-
-    epoch: int = 0
-    steps: int = 0
-    samples: int = 0
-    meters: tuple[dict, ...] = ()
 
 
 class Ledger:
@@ -84,6 +47,7 @@ class Ledger:
         self.cfg, self.model, self.optimizer, self.scaler = cfg, model, optimizer, scaler
         self.folder = checkpoint_dir(cfg.OUTPUT_DIR)
         self.saver = BackgroundSaver(self.folder, self.way_to_save())
+        self.resumed_from = ""
         self.best = {"top1_err": math.inf, "top5_err": math.inf, "epoch": -1}
         if is_master():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -102,12 +66,13 @@ class Ledger:
 
         No generator's state is in it: every random number of a step or sample comes from its place in the run.
         """
-        scaler = self.scaler.state_dict()
+        scaler, optimizer = self.scaler.state_dict(), self.optimizer.state_dict()
         return {
             "epoch": position.epoch - 1,
             "position": position._asdict() | {"meters": list(position.meters)},
             "model_state": self.model.state_dict(),
-            "optimizer_state": self.optimizer.state_dict(),
+            "optimizer_state": optimizer,
+            "moments": len(optimizer["state"]),
             "scaler_state": scaler,
             "scaler": scaler,  # the name the UniFormer family reads
             "cfg": self.cfg.dump(),
@@ -196,18 +161,19 @@ class Ledger:
         path, state, problems = found
         for problem in problems:
             logger.warning("%s Using an older one.", problem)
-        self.check_config(state, str(path))
+        check_config(self.cfg, state, str(path), self.train_list)
         return str(path)
 
     def continue_from(self, path: str) -> Position:
         """Goes on from another run's checkpoint, which the master has found whole, with its optimizer and epoch."""
-        state = self.load(path)
+        state = self.load(path) | {"best": None}
         on_master(self.refuse_unusable, Path(path), state)
         warn_other_settings(self.cfg, state.get("cfg"), path)
-        return self.restore(state | {"best": None}, path)
+        return self.restore(state, path)
 
     def refuse_unusable(self, path: Path, outline: dict) -> None:
-        """Raises CheckpointError, with names, if values of a checkpoint cannot be this model's and its optimizer's."""
+        """Raises CheckpointError, with names, if entries or values of a checkpoint cannot be this run's."""
+        refuse_odd_entries(path, outline)
         refuse_unusable(values_of(path, outline), partial(dtype_of_value, self.model.state_dict()), str(path))
 
     def load(self, path: str) -> dict:
@@ -218,14 +184,9 @@ class Ledger:
 
     def restore(self, state: dict, path: str) -> Position:
         """Weights, optimizer, scaler, best metric of a checkpoint; returns where to go on."""
-        try:
-            load_model(self.model, state["model_state"])
-            load_optimizer(self.optimizer, state["optimizer_state"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(
-                f"{path} does not fit this model and optimizer: {error}. To start from its weights only, set "
-                "TRAIN.CHECKPOINT_FILE_PATH to it, TRAIN.CHECKPOINT_EPOCH_RESET True and a new OUTPUT_DIR."
-            ) from error
+        on_master(refuse_misfit, self.cfg, self.model, self.optimizer, state, path)
+        load_model(self.model, state["model_state"])
+        load_optimizer(self.optimizer, state["optimizer_state"])
         scaler = state.get("scaler_state") or state.get("scaler")
         if scaler and self.scaler.is_enabled():
             self.scaler.load_state_dict(scaler)
@@ -233,15 +194,16 @@ class Ledger:
         errors = [best.get("top1_err"), best.get("top5_err", 0.0)]
         if all(isinstance(error, int | float) and 0 <= error <= 100 for error in errors):
             self.best |= best  # anything else, such as a NaN, would keep later ones from being the best
-        position = Position(**state.get("position", {"epoch": state["epoch"] + 1}))
-        if state.get("world_size", get_world_size()) != get_world_size():
+        position = Position(**(state.get("position") or {"epoch": state["epoch"] + 1}))
+        self.resumed_from = path
+        if (state.get("world_size") or get_world_size()) != get_world_size():
             logger.warning(
                 "%s was saved by %d processes and %d go on: each sample is still seen once an epoch, but sums "
                 "are taken in another order, so the weights will not be the same bit for bit.",
                 *(path, state["world_size"], get_world_size()),
             )
         threads = torch.get_num_threads()
-        if not self.cfg.NUM_GPUS and state.get("threads", threads) != threads:
+        if not self.cfg.NUM_GPUS and (state.get("threads") or threads) != threads:
             logger.warning(
                 "%s was saved by a run on %d CPU thread%s and one on %d continues: sums are taken in another order, so "
                 "the weights will not be the same bit for bit.",
@@ -250,27 +212,6 @@ class Ledger:
         logger.info("Resumed from %s (%d epochs and %d steps done)", path, position.epoch, position.steps)
         return position
 
-    def check_config(self, state: dict, path: str) -> None:
-        """Refuses to go on with other settings than the checkpoint's, unless TRAIN.RESUME_CHANGED allows it."""
-        for package, version in state.get("versions", {}).items():
-            if version != VERSIONS[package]:
-                logger.warning(
-                    "%s was saved by %s %s and %s continues: the weights may differ from an uninterrupted run's.",
-                    *(path, package, version, VERSIONS[package]),
-                )
-        changed = changed_keys(yaml.safe_load(state["cfg"]), yaml.safe_load(self.cfg.dump()))
-        if state.get("train_list", self.train_list) != self.train_list:
-            changed["the training list, by SHA-256"] = (state["train_list"][:12], self.train_list[:12])
-        if not changed:
-            return
-        lines = "\n".join(f"  {key}: {old!r} then, {new!r} now" for key, (old, new) in changed.items())
-        if not self.cfg.TRAIN.RESUME_CHANGED:
-            raise CheckpointError(
-                f"OUTPUT_DIR {self.cfg.OUTPUT_DIR} holds a run with other settings ({path}):\n{lines}\n"
-                "Set OUTPUT_DIR to a new folder, or TRAIN.RESUME_CHANGED True to go on with the new ones."
-            )
-        logger.warning("Going on with changed settings (TRAIN.RESUME_CHANGED):\n%s", lines)
-
 
 def dtype_of_value(own: dict[str, torch.Tensor], name: str) -> torch.dtype | None:
     """What belongs at a place of a checkpoint (`named_values`), if it is one of a model's `own` tensors or a moment."""
@@ -278,16 +219,6 @@ def dtype_of_value(own: dict[str, torch.Tensor], name: str) -> torch.dtype | Non
         return torch.int64 if name.endswith("/step") else torch.float32
     key = name.removeprefix("model_state/")
     return own[key].dtype if key in own else None
-
-
-def changed_keys(then: dict, now: dict) -> dict[str, tuple]:
-    """Keys of both configs whose values differ and decide training: key -> (then, now)."""
-    then, now = flatten(then), flatten(now)
-    return {
-        key: (then[key], now[key])
-        for key in sorted(then.keys() & now.keys())
-        if then[key] != now[key] and key not in FREE_KEYS and key.split(".")[0] not in FREE_SECTIONS
-    }
 
 
 def refuse_foreign_checkpoints(cfg) -> None:

@@ -10,16 +10,17 @@ from slowfast.datasets import BadVideos, build_loader, normalize, prefetch
 from slowfast.engine.env import seed_all
 from slowfast.engine.evaluate import report_nonfinite, score_views
 from slowfast.engine.firing import FiringWatch
-from slowfast.engine.ledger import Ledger, Position
+from slowfast.engine.ledger import Ledger
 from slowfast.engine.nonfinite import NonFiniteLossError, advice
 from slowfast.engine.parallel import gathered
 from slowfast.engine.progress import Progress
+from slowfast.engine.resumable import Position
 from slowfast.engine.signals import RunInterrupted
 from slowfast.engine.step import Learner
-from slowfast.engine.weights import warn_other_settings
+from slowfast.engine.weights import load_into
 from slowfast.evaluation.meters import TrainMeter, gpu_mem, merge_meters, ram, val_iter_stats
 from slowfast.evaluation.report import Training
-from slowfast.models.pretrained import initial_weights, load_weights
+from slowfast.models.pretrained import initial_weights
 from slowfast.solver import build_lr_schedule, set_learning_rate
 from slowfast.utils.checkpoint import load_outline
 from slowfast.utils.distributed import (
@@ -49,7 +50,7 @@ def train(cfg, device: torch.device, class_names: list[str]) -> Training | None:
     trainer = Trainer(cfg, device, train_loader.dataset.digest())
     start = trainer.start()
     if start.epoch >= cfg.SOLVER.MAX_EPOCH:
-        logger.info("Nothing to train: %s holds epoch %d of %d.", cfg.OUTPUT_DIR, start.epoch, cfg.SOLVER.MAX_EPOCH)
+        trainer.say_done(start.epoch)
         return None
     writer = TensorboardWriter(cfg, start_step=start.epoch + 1)
     with trainer.ledger.saver:  # an error leaves no write in its midst, in which other ranks may take part
@@ -107,6 +108,15 @@ class Trainer:
         self.load(path)
         return Position()
 
+    def say_done(self, epoch: int) -> None:
+        path, advice = self.ledger.resumed_from, ""
+        if path == self.cfg.TRAIN.CHECKPOINT_FILE_PATH:
+            path, advice = (
+                f"TRAIN.CHECKPOINT_FILE_PATH {path}",
+                " TRAIN.CHECKPOINT_EPOCH_RESET True takes its weights only.",
+            )
+        logger.info("Nothing to train: %s holds epoch %d of %d.%s", path, epoch, self.cfg.SOLVER.MAX_EPOCH, advice)
+
     def start_from_images(self) -> None:
         """Starts from the image weights the model's own section names, if it names any."""
         path = initial_weights(self.model)
@@ -114,14 +124,14 @@ class Trainer:
             self.load(path)
 
     def load(self, path: str | Path) -> None:
-        report = load_weights(
+        report = load_into(
+            self.cfg,
             self.model,
             path,
             max_unloaded=self.cfg.MODEL.MAX_UNLOADED,
             clear_patterns=tuple(self.cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN),
         )
         logger.info("Initial weights from %s", report)
-        warn_other_settings(self.cfg, report.settings, path)
 
     def train_epoch(self, start: Position, loader) -> dict[str, float]:
         """The rest of an epoch from `start`; returns the whole epoch's loss, errors and learning rate.

@@ -176,6 +176,17 @@ def test_a_finished_run_is_not_trained_again(finished):
     assert (output / "checkpoints/checkpoint_epoch_00002.pyth").stat().st_mtime_ns == before
 
 
+def test_a_finished_run_to_go_on_from_is_named(finished, run_cfg, tmp_path):
+    _, output = finished
+    path = output / "checkpoints/checkpoint_epoch_00002.pyth"
+    other = run_cfg(
+        "OUTPUT_DIR", str(tmp_path / "other"), "TRAIN.CHECKPOINT_FILE_PATH", str(path), "TEST.ENABLE", False
+    )
+    launch(other, run)
+    said = f"Nothing to train: TRAIN.CHECKPOINT_FILE_PATH {path} holds epoch 2 of 2. TRAIN.CHECKPOINT_EPOCH_RESET True"
+    assert said in log_of(tmp_path / "other")
+
+
 def test_the_best_checkpoint_survives_a_resume_with_its_metric(finished, run_cfg):
     cfg, output = finished
     path = output / "checkpoints/checkpoint_epoch_00002.pyth"

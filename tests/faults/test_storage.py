@@ -64,6 +64,16 @@ def test_a_checkpoint_of_another_model_is_refused_whole(config, references):
     assert "Traceback" not in job.said()
 
 
+def test_a_run_of_another_length_is_refused_in_one_sentence(config, references):
+    cfg = config("DATA.NUM_FRAMES", 4, "TRAIN.RESUME_CHANGED", True)
+    shutil.copytree(references[1], cfg.OUTPUT_DIR)
+    with Job(cfg) as job:
+        assert job.wait() == [1]
+    said = re.search(r"\S+ does not fit this model and optimizer: .*", job.said())[0]
+    assert "00002.pyth does not fit this model and optimizer: it was trained with DATA.NUM_FRAMES 2, now 4." in said
+    assert "size mismatch" not in job.said()
+
+
 def test_a_full_disk_is_reported_and_the_run_goes_on_with_older_checkpoints(config, references, tmp_path):
     """The disk fills up after the first checkpoint, and has room again before the last."""
     with mounted(tmp_path / "small", "size=8m"):
