@@ -21,6 +21,8 @@ ELSEWHERE = {
     "SOLVER.LAYER_DECAY": "a learning rate for each layer",
     "MODEL.DETACH_FINAL_FC": "training of the head alone",
     "MODEL.FROZEN_BN": "norms that are not trained",
+    "TRAIN.CHECKPOINT_TYPE": "Caffe2 weights",
+    "TEST.CHECKPOINT_TYPE": "Caffe2 weights",
     "TRAIN.FINETUNE": "this way to take only the weights (TRAIN.CHECKPOINT_EPOCH_RESET True does)",
     "TRAIN.KILL_LOSS_EXPLOSION_FACTOR": "the stop at a loss that explodes",
     "DATA.SKIP_ROWS": "rows of a list that are skipped",

@@ -13,6 +13,8 @@ from pathlib import Path, PosixPath
 import numpy as np
 import torch
 
+from slowfast.utils.pickles import pickle_kind
+
 SAFETENSORS = ".safetensors"
 ASIDE, REPLACED = ".tmp", ".replaced"
 
@@ -171,11 +173,14 @@ def load_file(path: Path) -> dict:
 
     Raises:
         FileNotFoundError: no such file.
-        CheckpointError: empty, truncated, not a checkpoint, or one that would need to run code.
+        CheckpointError: empty, truncated, not a checkpoint, one of Caffe2's, or one that would need to run code.
     """
     if not path.is_file():
         raise FileNotFoundError(f"No checkpoint file {path}.")
     check_digest(path)
+    kind = pickle_kind(path)
+    if kind:
+        raise CheckpointError(f"{path} {kind}.")
     try:
         state = read_safetensors(path) if path.suffix == SAFETENSORS else read_pickle(path)
     except pickle.UnpicklingError as error:

@@ -1,7 +1,11 @@
 import argparse
 import hashlib
+import io
 import multiprocessing
 import os
+import pickle
+import struct
+from functools import partial
 
 import numpy as np
 import pytest
@@ -146,6 +150,54 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match=r"evil\.pyth is not loaded: loading it would run code \(.*system\)"):
         load_checkpoint(tmp_path / "evil.pyth")
     assert not (tmp_path / "exploded").exists()
+
+
+def as_python2(value) -> bytes:
+    """A pickle in which text and bytes stand alike, as Python 2 wrote them, to be read as latin1."""
+
+    def save_text(pickler, text):
+        data = text if isinstance(text, bytes) else text.encode()
+        pickler.write(pickle.BINSTRING + struct.pack("<i", len(data)) + data)
+        pickler.memoize(text)
+
+    file = io.BytesIO()
+    pickler = pickle._Pickler(file, 2)
+    pickler.dispatch = pickler.dispatch | {str: save_text, bytes: save_text}
+    pickler.dump(value)
+    return file.getvalue()
+
+
+ARRAYS = {"conv1_w": np.ones((2, 3), np.float32), "pred_b": np.arange(4)}
+
+
+@pytest.mark.parametrize("write", [as_python2, partial(pickle.dumps, protocol=2), partial(pickle.dumps, protocol=4)])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"blobs": ARRAYS}, r"w\.pkl is a Caffe2 checkpoint \(a pickle of blobs\), which is not read here\. Take "),
+        ({"cfg": "A: 1", "blobs": ARRAYS}, r"w\.pkl is a Caffe2 checkpoint"),
+        (ARRAYS, r"w\.pkl is a pickle of NumPy arrays, which is not read here\. Write them "),
+        ([np.zeros(3)], r"w\.pkl is a pickle of NumPy arrays"),
+    ],
+)
+def test_pickles_of_arrays_are_called_what_they_are(content, said, write, tmp_path):
+    (tmp_path / "w.pkl").write_bytes(write(content))
+    with pytest.raises(CheckpointError, match=said):
+        load_checkpoint(tmp_path / "w.pkl")
+
+
+def test_a_pickle_of_arrays_and_code_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps({"blobs": {"a": Explosive()} | ARRAYS}, protocol=2))
+    with pytest.raises(CheckpointError, match="is a Caffe2 checkpoint"):
+        load_checkpoint(tmp_path / "w.pkl")
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_pickle_of_something_else_is_no_checkpoint(tmp_path):
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps({"a": [1, 2]}, protocol=2))
+    with pytest.raises(CheckpointError, match=r"w\.pkl is damaged or no checkpoint"):
+        load_checkpoint(tmp_path / "w.pkl")
 
 
 def status_of_process(function) -> int:
