@@ -19,6 +19,7 @@ from slowfast.engine.ledger import refuse_foreign_checkpoints
 from slowfast.engine.weights import given_test_weights, load_test_weights
 from slowfast.evaluation.complexity import count_flops, count_parameters
 from slowfast.models import build_model, model_class
+from slowfast.spiking import TooFewValuesError
 from slowfast.utils.checkpoint import sharding
 from slowfast.utils.distributed import get_world_size, on_master, processes_per_machine
 from slowfast.utils.logging import logger
@@ -55,9 +56,9 @@ def check_run(cfg) -> int:
         check_videos(dataset, cfg.DATA.CHECK_VIDEOS)
     for warning in filter(None, (warn_equal_lists(cfg), warn_mirrored_directions(cfg))):
         logger.warning(warning)
-    if cfg.TRAIN.ENABLE:
-        check_batches(cfg, datasets["train"].num_videos)
     model = build_model(cfg)
+    if cfg.TRAIN.ENABLE:
+        check_batches(cfg, model, datasets["train"])
     if weights:
         load_test_weights(cfg, model, weights)
     check_disk(cfg, model)
@@ -67,17 +68,36 @@ def check_run(cfg) -> int:
     return min(flops, default=0)
 
 
-def check_batches(cfg, num_videos: int) -> None:
-    """Every process needs two samples a step, or its batch norms have nothing to normalise over."""
-    world_size = get_world_size()
+def check_batches(cfg, model: nn.Module, dataset) -> None:
+    """Every process needs a video in each step, and two where something of one sample cannot be computed."""
+    world_size, num_videos = get_world_size(), dataset.num_videos
     steps = -(-num_videos // (cfg.TRAIN.BATCH_SIZE // processes_per_machine(cfg) * world_size))
     per_process = num_videos // steps // world_size  # in the smallest step, the smallest share
-    if per_process * cfg.AUG.NUM_SAMPLE < 2:
+    why = needs_more(cfg, model, dataset, per_process * cfg.AUG.NUM_SAMPLE)
+    if why:
         raise PreflightError(
             f"Training would see {per_process} video in some step and process ({num_videos} videos, TRAIN.BATCH_SIZE "
-            f"{cfg.TRAIN.BATCH_SIZE}, {world_size} processes), and batch norm needs two samples. List more videos, "
+            f"{cfg.TRAIN.BATCH_SIZE}, {world_size} processes), and {why}. List more videos, "
             "raise TRAIN.BATCH_SIZE or set AUG.NUM_SAMPLE 2."
         )
+
+
+def needs_more(cfg, model: nn.Module, dataset, samples: int) -> str:
+    """Why so many samples are too few for a process's step; empty: they are not."""
+    if samples == 0:
+        return "each needs one"
+    if samples == 1 and cfg.MIXUP.ENABLE:
+        return "MIXUP.ENABLE mixes pairs"
+    if samples > 1 or (cfg.BN.NORM_TYPE == "sync_batchnorm" and get_world_size() > 1):
+        return ""
+    model.train()
+    clips = collate([dataset[0]]).clips
+    try:
+        with torch.inference_mode():
+            model(normalize(clips[:1], cfg.DATA.MEAN, cfg.DATA.STD))
+    except TooFewValuesError:
+        return "batch norm needs two samples, for a channel of one has a single value in the model"
+    return ""
 
 
 def check_views(cfg, model: nn.Module, split: str, dataset) -> int:

@@ -7,6 +7,7 @@ from slowfast.spiking.norm import (
     BatchNorm,
     SharedBatchNorm,
     TimeStepBatchNorm,
+    TooFewValuesError,
     synchronize_norms,
 )
 from slowfast.spiking.step_norm import StepBatchNorm
@@ -23,6 +24,7 @@ __all__ = [
     "SpikingNeuron",
     "StepBatchNorm",
     "TimeStepBatchNorm",
+    "TooFewValuesError",
     "build_neuron",
     "checkpointed",
     "per_step",

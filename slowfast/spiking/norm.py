@@ -50,6 +50,8 @@ class BatchNorm(nn.BatchNorm2d):
             raise too_few_values(x)
         if self.training and self.sync and get_world_size() > 1:
             return self.fused(x[None])[0]
+        if self.training and x.numel() == self.num_features:
+            raise too_few_values(x)
         if not self.training or _statistics.are_updated:
             if self.training:
                 self.num_batches_tracked.add_(1)
@@ -110,9 +112,13 @@ class BatchNorm(nn.BatchNorm2d):
         self.running_var.lerp_(unbiased_var.flatten().to(self.running_var), self.momentum)
 
 
-def too_few_values(x: Tensor) -> ValueError:
+class TooFewValuesError(ValueError):
+    """A batch norm in training that gets less than two values of a channel."""
+
+
+def too_few_values(x: Tensor) -> TooFewValuesError:
     """In torch's own words, which users look for. Of one value the variance is 0 and the deviation says nothing."""
-    return ValueError(f"Expected more than 1 value per channel when training, got input size {x.shape}")
+    return TooFewValuesError(f"Expected more than 1 value per channel when training, got input size {x.shape}")
 
 
 def batch_norm(x: Tensor, *arguments) -> Tensor:

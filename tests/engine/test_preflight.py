@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_models import tiny_options
 
 from slowfast.engine import launch, run
-from slowfast.engine.preflight import preflight
+from slowfast.engine.preflight import PreflightError, preflight
 from slowfast.models import build_model
 from slowfast.utils.files import CheckpointError
 
@@ -62,3 +63,44 @@ def test_weights_that_the_run_itself_will_write_are_trusted_to_come(run_cfg):
     preflight(run_cfg("TEST.CHECKPOINT_FILE_PATH", f"{cfg.OUTPUT_DIR}/checkpoints/checkpoint_epoch_00002.pyth"))
     with pytest.raises(FileNotFoundError, match=r"TEST\.CHECKPOINT_FILE_PATH .* does not exist"):
         preflight(run_cfg("TEST.CHECKPOINT_FILE_PATH", f"{cfg.OUTPUT_DIR}/checkpoint_epoch_00002.pyth"))
+
+
+ONE = ("TRAIN.BATCH_SIZE", 1, "TEST.ENABLE", False)
+LARGE = ("DATA.TRAIN_CROP_SIZE", 64, "DATA.TRAIN_JITTER_SCALES", [70, 80])
+TAKE_ONE = {
+    "without batch norms": tiny_options("TimeSformer"),
+    "of many pixels": tiny_options("ResNet") + LARGE,
+    "of many pixels in each time step": ("UNIFORMER.TIME_HEAD", "mean", *LARGE),
+    "of several time steps": ("UNIFORMER.TIME_HEAD", "mean", "UNIFORMER.TIME_NORM", "shared"),
+}
+
+
+@pytest.mark.parametrize("what", TAKE_ONE)
+def test_a_batch_of_one_is_enough_for_models(run_cfg, what):
+    preflight(run_cfg(*TAKE_ONE[what], "MODEL.NUM_CLASSES", 8, *ONE))
+
+
+def test_a_batch_of_one_trains(run_cfg):
+    cfg = run_cfg(*tiny_options("TimeSformer"), "MODEL.NUM_CLASSES", 8, *ONE, "SOLVER.MAX_EPOCH", 1)
+    launch(cfg, run)
+    assert (Path(cfg.OUTPUT_DIR) / "checkpoints/checkpoint_epoch_00001.pyth").is_file()
+
+
+MIXED = ("MIXUP.ENABLE", True, "MODEL.LOSS_FUNC", "soft_cross_entropy")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ((), "batch norm needs two samples"),  # of the conv head, which has one pixel and no time
+        (
+            ("UNIFORMER.TIME_HEAD", "mean"),
+            "batch norm needs two samples",
+        ),  # of each step in the last stage, of one pixel
+        ((*tiny_options("TimeSformer"), *MIXED, "MODEL.NUM_CLASSES", 8), "MIXUP.ENABLE mixes pairs"),
+    ],
+)
+def test_a_batch_of_one_is_refused_where_two_are_needed(run_cfg, options, why):
+    with pytest.raises(PreflightError, match=rf"would see 1 video .* and {why}.*raise TRAIN\.BATCH_SIZE"):
+        preflight(run_cfg(*options, *ONE))
+    preflight(run_cfg(*options, *ONE, "AUG.NUM_SAMPLE", 2))

@@ -12,6 +12,7 @@ from slowfast.spiking import (
     SharedBatchNorm,
     StepBatchNorm,
     TimeStepBatchNorm,
+    TooFewValuesError,
     checkpointed,
     synchronize_norms,
 )
@@ -93,7 +94,9 @@ def test_too_few_values_for_statistics_are_told_in_torchs_words(name, behind):
     one, two = torch.randn(time_steps, 1, C, 1, 1), torch.randn(time_steps, 1, C, 1, 2)
     empty = [torch.randn(time_steps, 0, C, 4, 4), torch.randn(time_steps, B, C, 0, 4)]
     for x in (one, *empty):
-        with pytest.raises(ValueError, match="Expected more than 1 value per channel when training, got input size"):
+        with pytest.raises(
+            TooFewValuesError, match="Expected more than 1 value per channel when training, got input size"
+        ):
             compute(x)
     assert compute(two).isfinite().all()
     assert norm.running_var.isfinite().all()
