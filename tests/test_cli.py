@@ -114,6 +114,42 @@ def test_a_mistake_gets_one_message_before_any_training(harm, options, message, 
     assert not list(tmp_path.glob("out/checkpoints/*"))
 
 
+@pytest.mark.parametrize("place", ["command line", "--opts", "file"])
+@pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        ("DATA.MULTI_LABEL", "True", "several labels of one video"),
+        ("MODEL.FROZEN_BN", "True", "norms that are not trained"),
+        ("TRAIN.KILL_LOSS_EXPLOSION_FACTOR", "2.5", "the stop at a loss that explodes"),
+        ("TRAIN.KILL_LOSS_EXPLOSION_FACTOR", "1", "the stop at a loss that explodes"),
+        ("DEMO.ENABLE", "True", "the demo"),
+        ("TRAIN.FINETUNE", "True", "TRAIN.CHECKPOINT_EPOCH_RESET True does"),
+        ("TRAIN.CHECKPOINT_TYPE", "caffe2", "Caffe2 weights"),
+        ("TEST.CHECKPOINT_TYPE", "caffe2", "Caffe2 weights"),
+        ("DATA.LOADER_CHUNK_SIZE", "100", "lists that are read in parts"),
+        ("DATA.DUMMY_LOAD", "True", "clips that stand for those of the videos"),
+    ],
+)
+def test_an_option_that_would_change_the_result_is_refused(key, value, what, place, config, tmp_path, run_python):
+    words = ["--cfg", config, *(["--opts"] if place == "--opts" else []), key, value]
+    if place == "file":
+        section, name = key.split(".")
+        (tmp_path / "more.yaml").write_text(f"_BASE_: {config}\n{section}:\n  {name}: {value}\n")
+        words = ["--cfg", tmp_path / "more.yaml"]
+    result = run_python(REPOSITORY / "tools/run_net.py", *words)
+    assert result.returncode == 1
+    assert f"{key} " in result.stderr
+    assert f"asks for {what}" in result.stderr or f"({what})" in result.stderr
+    assert not (tmp_path / "out/stdout.log").exists()
+
+
+@pytest.mark.parametrize("key", ["DATA.MULTI_LABEL", "MODEL.FROZEN_BN", "DEMO.ENABLE", "TRAIN.FINETUNE"])
+def test_1_is_no_way_to_switch_such_an_option_on(key, config, run_python):
+    result = run_python(REPOSITORY / "tools/run_net.py", "--cfg", config, key, "1")
+    assert result.returncode == 1
+    assert f"{key} is '1' and must be True or False" in result.stderr
+
+
 def test_a_config_that_names_no_model_is_told_so_before_its_other_mistakes(tmp_path, capfd):
     (tmp_path / "slowfast.yaml").write_text("MIXUP: {PROB: 3}\nNUM_GPUS: 64\n")
     assert main(["--cfg", str(tmp_path / "slowfast.yaml")]) == 1

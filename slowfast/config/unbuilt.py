@@ -26,6 +26,8 @@ ELSEWHERE = {
     "TRAIN.FINETUNE": "this way to take only the weights (TRAIN.CHECKPOINT_EPOCH_RESET True does)",
     "TRAIN.KILL_LOSS_EXPLOSION_FACTOR": "the stop at a loss that explodes",
     "DATA.SKIP_ROWS": "rows of a list that are skipped",
+    "DATA.LOADER_CHUNK_SIZE": "lists that are read in parts",
+    "DATA.DUMMY_LOAD": "clips that stand for those of the videos",
     "DATA.TIME_DIFF_PROB": "differences of frames as input",
     "DATA.TRAIN_CROP_NUM_TEMPORAL": "several clips of one training video (AUG.NUM_SAMPLE does)",
     "DATA.TRAIN_CROP_NUM_SPATIAL": "several crops of one training clip (AUG.NUM_SAMPLE does)",
@@ -34,6 +36,7 @@ ELSEWHERE = {
 }
 # Of MODEL.MODEL_NAME ResNet, C2D and Slow; no other model has such a thing.
 OTHER_RESNETS = {
+    "MODEL.HEAD_ACT": "another activation of the head",
     "RESNET.NUM_GROUPS": "grouped convolutions",
     "RESNET.SPATIAL_STRIDES": "other strides",
     "RESNET.SPATIAL_DILATIONS": "dilated convolutions",
