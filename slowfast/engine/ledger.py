@@ -110,6 +110,16 @@ class Ledger:
         logger.info("Best so far")
         self.write(self.state(Position(epoch + 1)) | {"Valtop1Err": top1_err}, BEST_NAME)
 
+    def say_done(self, epoch: int) -> None:
+        """Instead of training, where what was gone on from holds all of it: `epoch` epochs."""
+        path, advice = self.resumed_from, ""
+        if path == self.cfg.TRAIN.CHECKPOINT_FILE_PATH:
+            path, advice = (
+                f"TRAIN.CHECKPOINT_FILE_PATH {path}",
+                " TRAIN.CHECKPOINT_EPOCH_RESET True takes its weights only.",
+            )
+        logger.info("Nothing to train: %s holds epoch %d of %d.%s", path, epoch, self.cfg.SOLVER.MAX_EPOCH, advice)
+
     def finish(self) -> None:
         """The end of training: its last checkpoint must be on disk, those of steps are no longer needed.
 

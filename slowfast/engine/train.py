@@ -50,7 +50,7 @@ def train(cfg, device: torch.device, class_names: list[str]) -> Training | None:
     trainer = Trainer(cfg, device, train_loader.dataset.digest())
     start = trainer.start()
     if start.epoch >= cfg.SOLVER.MAX_EPOCH:
-        trainer.say_done(start.epoch)
+        trainer.ledger.say_done(start.epoch)
         return None
     writer = TensorboardWriter(cfg, start_step=start.epoch + 1)
     with trainer.ledger.saver:  # an error leaves no write in its midst, in which other ranks may take part
@@ -107,15 +107,6 @@ class Trainer:
             return self.ledger.continue_from(path)
         self.load(path)
         return Position()
-
-    def say_done(self, epoch: int) -> None:
-        path, advice = self.ledger.resumed_from, ""
-        if path == self.cfg.TRAIN.CHECKPOINT_FILE_PATH:
-            path, advice = (
-                f"TRAIN.CHECKPOINT_FILE_PATH {path}",
-                " TRAIN.CHECKPOINT_EPOCH_RESET True takes its weights only.",
-            )
-        logger.info("Nothing to train: %s holds epoch %d of %d.%s", path, epoch, self.cfg.SOLVER.MAX_EPOCH, advice)
 
     def start_from_images(self) -> None:
         """Starts from the image weights the model's own section names, if it names any."""
