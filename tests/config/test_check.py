@@ -138,6 +138,8 @@ def test_another_resnet_is_refused_where_a_resnet_is_built():
     strides = ("RESNET.SPATIAL_STRIDES", [[1], [2], [2], [1]])
     with pytest.raises(ConfigError, match=r"RESNET\.SPATIAL_STRIDES .*not built"):
         checked("MODEL.MODEL_NAME", "Slow", *strides)
+    with pytest.raises(ConfigError, match=r"MODEL\.HEAD_ACT 'sigmoid' asks for another activation .*not built"):
+        checked("MODEL.MODEL_NAME", "Slow", "MODEL.HEAD_ACT", "sigmoid")
     checked("MODEL.MODEL_NAME", "Slow", "RESNET.SPATIAL_STRIDES", [1, 2, 2, 2])
     checked("MODEL.MODEL_NAME", "SVFormer", *strides)
 
