@@ -21,10 +21,16 @@ class FiringWatch:
         """Whether the forward passes from here on are counted."""
         self.rates.counts = now
 
+    def forget(self) -> None:
+        """Drops what was counted since the epoch began: a step in it was skipped, and may have been full of NaN."""
+        self.rates.clear()
+
     def end_epoch(self, epoch: int) -> None:
         """Warns of the layers that hardly take part, of all ranks together, unless it is what was said last."""
         totals = merge_totals(gather_objects(self.rates.totals()))
         self.rates.clear()
+        if not totals:
+            return
         found = ailing_layers(self.model, totals)
         names = {what: [layer.split(" ")[0] for layer in layers] for what, layers in found.items()}
         if names and names != self.said:

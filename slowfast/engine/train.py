@@ -154,6 +154,8 @@ class Trainer:
             self.meter.timer.step_done()
             if values:
                 self.meter.update(len(batch.labels), **values)
+            else:
+                self.firing.forget()
             self.meter.updates += self.learner.updates - updates
             self.show_step(progress, step)
             samples += global_size

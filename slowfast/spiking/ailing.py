@@ -9,8 +9,8 @@ SATURATED = 0.9  # of the most spikes that a neuron can fire
 LONGEST_TAU = 100.0  # time steps; a current then moves the potential by less than 1 % of itself
 SHOWN = 5
 ADVICE = (
-    "A layer that is silent or saturated tells clips apart no longer: lower or raise SNN.V_THRESHOLD, or lower "
-    "SOLVER.BASE_LR."
+    "They tell clips apart no longer. What may help: a lower SNN.V_THRESHOLD against silence, a higher one against "
+    "saturation, a lower SOLVER.BASE_LR against all of it."
 )
 
 
@@ -21,13 +21,14 @@ def ailing_layers(model: nn.Module, totals: dict[str, tuple[float, int]]) -> dic
     """
     neurons = {name: module for name, module in model.named_modules() if isinstance(module, SpikingNeuron)}
     rates = {name: rate for name, rate in rates_of(totals).items() if name in neurons}
-    taus = {name: 1.0 / module.k().item() for name, module in neurons.items() if isinstance(module, PLIF)}
+    leaky = {name: module for name, module in neurons.items() if isinstance(module, PLIF)}
+    taus = {name: module.k().float().reciprocal().item() for name, module in leaky.items()}
     found = {
         "silent": [name for name, rate in rates.items() if rate == 0.0],
         "saturated": [
             f"{name} ({rate:.3f})" for name, rate in rates.items() if rate > SATURATED * neurons[name].most_spikes
         ],
-        f"tau over {LONGEST_TAU:.0f}": [f"{name} ({tau:.0f})" for name, tau in taus.items() if tau > LONGEST_TAU],
+        f"tau over {LONGEST_TAU:.0f}": [f"{name} ({tau:.0f})" for name, tau in taus.items() if not tau <= LONGEST_TAU],
     }
     return {what: layers for what, layers in found.items() if layers}
 

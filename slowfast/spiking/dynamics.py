@@ -1,10 +1,12 @@
 """The dynamics of a neuron as text, from which the CPU's and the device's operators are both made.
 
-A neuron is its charge, `h[t] = charge(v[t-1], x[t])`, an expression valid in Python and in C of `v`, `x`, the
-constant or learnable `k` and `v_reset`. It fires where `h >= v_threshold` and resets hard (`v = v_reset`) or
-soft (`v = h - v_threshold`). Derivatives of the charge are taken symbolically, so a new neuron states nothing else.
+A neuron is its charge, `h[t] = charge(v[t-1], x[t])`, an expression of `v`, `x`, the constant or learnable `k` and
+`v_reset`: numbers, + - * / and the functions of `CHARGE_FUNCTIONS`, which mean the same in Python and in C. It fires
+where `h >= v_threshold` and resets hard (`v = v_reset`) or soft (`v = h - v_threshold`). Derivatives of the charge are
+taken symbolically, so a new neuron states nothing else.
 """
 
+import ast
 import re
 from collections.abc import Callable
 from functools import cache
@@ -24,12 +26,25 @@ SURROGATES = {
     "Rect": "where(abs(u) < 0.5 / alpha, alpha + 0.0 * u, 0.0 * u)",
 }
 CHARGE_NAMES = ("v", "x", "k", "v_reset")
-FUNCTIONS = {
-    "abs": torch.abs,
-    "exp": torch.exp,
-    "sigmoid": torch.sigmoid,
-    "square": torch.square,
-    "where": torch.where,
+CHARGE_FUNCTIONS = ("exp", "sigmoid", "square")
+CHARGE_SYNTAX = (
+    *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.Call, ast.Name, ast.Load, ast.Constant),
+    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.UAdd, ast.USub),
+)
+NUMBER = re.compile(r"(?<![\w.])(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+
+
+def of_numbers_too(function: Callable) -> Callable:
+    """A function of tensors that takes a number as well, and gives one back."""
+
+    def either(a):
+        return function(a) if isinstance(a, torch.Tensor) else function(torch.tensor(a, dtype=torch.float64)).item()
+
+    return either
+
+
+FUNCTIONS = {"abs": torch.abs, "where": torch.where} | {
+    name: of_numbers_too(getattr(torch, name)) for name in CHARGE_FUNCTIONS
 }
 
 
@@ -60,16 +75,36 @@ def charge_derivatives(charge: str) -> dict:
     """dh/dv, dh/dx and dh/dk of a charge as sympy expressions, by "v", "x", "k".
 
     Raises:
-        ValueError: the charge uses other names than v, x, k and v_reset.
+        ValueError: as `check_charge`.
     """
     import sympy  # torch depends on it; slow to import, and needed at a first call only
 
+    check_charge(charge)
     symbols = {name: sympy.Symbol(name, real=True) for name in CHARGE_NAMES}
-    expression = sympy.sympify(charge, locals=symbols)
-    unknown = sorted(str(symbol) for symbol in expression.free_symbols - set(symbols.values()))
-    if unknown:
-        raise ValueError(f"Charge {charge!r} uses {', '.join(unknown)}; it may use {', '.join(CHARGE_NAMES)}.")
+    functions = {"sigmoid": lambda a: 1 / (1 + sympy.exp(-a)), "square": lambda a: a**2}
+    expression = sympy.sympify(charge, locals=symbols | functions)
     return {name: sympy.diff(expression, symbols[name]) for name in ("v", "x", "k")}
+
+
+def check_charge(charge: str) -> None:
+    """Refuses a charge that would be computed in one place and not, or otherwise, in another.
+
+    Raises:
+        ValueError: the charge is made of anything else than `CHARGE_NAMES`, numbers, + - * / and `CHARGE_FUNCTIONS`.
+    """
+    try:
+        parts = list(ast.walk(ast.parse(charge, mode="eval")))
+        names = {part.id for part in parts if isinstance(part, ast.Name)}
+        numbers = [part.value for part in parts if isinstance(part, ast.Constant)]
+        is_known = names <= {*CHARGE_NAMES, *CHARGE_FUNCTIONS} and all(type(n) in (int, float) for n in numbers)
+        is_known = is_known and all(isinstance(part, CHARGE_SYNTAX) for part in parts)
+    except SyntaxError:
+        is_known = False
+    if not is_known:
+        raise ValueError(
+            f"Charge {charge!r} cannot be computed everywhere: it may be made of {', '.join(CHARGE_NAMES)}, numbers, "
+            f"+ - * / and the functions {', '.join(CHARGE_FUNCTIONS)}."
+        )
 
 
 @cache
@@ -91,7 +126,7 @@ def in_python(expression) -> str:
 def in_c(expression) -> str:
     """A sympy expression, or a line of Python over `FUNCTIONS`, as a C expression in single precision."""
     if isinstance(expression, str):
-        return re.sub(r"(?<![\w.])(\d+\.\d+)", r"\1f", expression)
+        return NUMBER.sub(lambda number: f"{float(number[0])!r}f", expression)  # in C, 1 / 2 is 0
     from sympy import ccode
     from sympy.codegen.ast import float32, real
 

@@ -36,7 +36,7 @@ class FiringRates:
 
 def rates_of(totals: dict[str, tuple[float, int]]) -> dict[str, float]:
     """Layer name -> spikes per neuron and time step, in 0 .. 1 (of an ILIF 0 .. SNN.MAX_SPIKES)."""
-    return {name: spikes / elements for name, (spikes, elements) in totals.items()}
+    return {name: spikes / elements for name, (spikes, elements) in totals.items() if elements}
 
 
 def mean_rate(totals: dict[str, tuple[float, int]]) -> float | None:

@@ -11,7 +11,6 @@ Adding a neuron: a class with the two bases of `LIF` below, its `charge` and a `
 
 import inspect
 from collections.abc import Callable
-from functools import cache
 
 import torch
 from spikingjelly.activation_based import neuron, surrogate
@@ -19,10 +18,11 @@ from torch import Tensor, nn
 
 from slowfast.config import add_section
 from slowfast.spiking import ops
-from slowfast.spiking.dynamics import SURROGATES, Dynamics, charge_functions
+from slowfast.spiking.dynamics import SURROGATES, Dynamics
 from slowfast.spiking.kernels import cuda
 from slowfast.spiking.kernels.eager import working_dtype
 from slowfast.spiking.norm import BatchNorm
+from slowfast.spiking.unrolled import unrolled
 from slowfast.utils.registry import Registry
 
 add_section(
@@ -60,13 +60,20 @@ OWN_SURROGATES = {getattr(surrogate, name) for name in SURROGATES}
 
 LEAKY = "v + (x - (v - v_reset)) * k"
 LEAKY_FULL_INPUT = "v - (v - v_reset) * k + x"
+# The charges that SpikingJelly's classes compute by themselves.
+SPIKINGJELLYS = {
+    neuron.IFNode: ("v + x",),
+    neuron.LIFNode: (LEAKY, LEAKY_FULL_INPUT),
+    neuron.ParametricLIFNode: (LEAKY, LEAKY_FULL_INPUT),
+}
 
 
 class SpikingNeuron:
     """Makes a SpikingJelly neuron a stateless function of a sequence; goes before it in the bases.
 
-    `charge` is the potential h[t] as an expression of v (v[t-1]), x (x[t]), k and v_reset; None leaves the neuron to
-    SpikingJelly's implementation. `k()` is a number, or a tensor of one element where it is learnt.
+    `charge` is the potential h[t] as an expression of v (v[t-1]), x (x[t]), k and v_reset (`dynamics.check_charge`);
+    None leaves the neuron to SpikingJelly's implementation. `k()` is a number, or a tensor of one element where it is
+    learnt.
 
     Of SpikingJelly's switches `store_v_seq`, `v_threshold`, `v_reset`, `detach_reset` and `surrogate_function` (also
     out of spiking mode) work. `step_mode` is "m" and `backend` is a value of SNN.BACKEND; others raise ValueError.
@@ -140,7 +147,7 @@ class SpikingNeuron:
         if self.own_operator(x):
             return ops.fire(x, *self.dynamics(), v)
         v = v.to(self.state_dtype(x))
-        if is_spikingjellys(type(self)):
+        if self.is_spikingjellys():
             (spikes,), (v,) = self.multi_step_functional_forward((x,), (v,))
         else:
             spikes, v = unrolled(self, x, v)
@@ -157,6 +164,11 @@ class SpikingNeuron:
         known = type(self.surrogate_function) in OWN_SURROGATES and self.surrogate_function.spiking
         return known and (self.backend == "cupy" or not x.is_cuda or cuda.available())
 
+    def is_spikingjellys(self) -> bool:
+        """Whether SpikingJelly's implementation of the base computes this neuron; of others there is the charge."""
+        known = (charges for kind, charges in SPIKINGJELLYS.items() if isinstance(self, kind))
+        return self.charge is None or any(self.charge in charges for charges in known)
+
     def dynamics(self) -> tuple[Dynamics, Tensor | None]:
         """The description the operators take, and k where it is learnt."""
         k = self.k()
@@ -172,28 +184,6 @@ class SpikingNeuron:
             self.round_state,
         )
         return description, k.view(1) if learnt else None
-
-
-@cache
-def is_spikingjellys(kind: type) -> bool:
-    """Whether SpikingJelly computes neurons of this class; of others there is the charge alone."""
-    return kind.single_step_functional_forward is not neuron.BaseNode.single_step_functional_forward
-
-
-def unrolled(node: SpikingNeuron, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """`node.stream(x, v)` from its charge, step by step by torch's operators: any surrogate and device."""
-    charge, _, _ = charge_functions(node.charge)
-    spikes = []
-    for current in x:
-        h = charge(v, current.to(v.dtype), node.k(), node.v_reset or 0.0)
-        fires = node.surrogate_function(h - node.v_threshold)
-        spikes.append(torch.where(h.isnan(), h, fires))  # a NaN shows instead of passing for silence
-        fired = spikes[-1].detach() if node.detach_reset else spikes[-1]
-        if node.v_reset is None:
-            v = node.apply_soft_reset(h, fired, node.v_threshold)
-        else:
-            v = node.apply_hard_reset(h, fired, node.v_reset)
-    return torch.stack(spikes), v
 
 
 @NEURON_REGISTRY.register()

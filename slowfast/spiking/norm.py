@@ -45,7 +45,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() < 2 or x.shape[1] != self.num_features:
-            raise ValueError(f"This norm holds {self.num_features} features; its input is {tuple(x.shape)}.")
+            raise self.misfit(x)
         if self.training and not x.numel():
             raise too_few_values(x)
         if self.training and self.sync and get_world_size() > 1:
@@ -63,6 +63,8 @@ class BatchNorm(nn.BatchNorm2d):
 
     def fused(self, y: Tensor, dynamics: Dynamics | None = None, k: Tensor | None = None) -> Tensor:
         """The norm of y [T, B, C, ...] and the neuron behind it (None: no neuron) as one operator."""
+        if y.dim() < 3 or self.features_of(y) != self.num_features:
+            raise self.misfit(y)
         rows = (-1, y.shape[2])  # one row of parameters for all time steps, or one for each
         mean, invstd, count = self.statistics(y)
         return norm_fire(
@@ -77,6 +79,13 @@ class BatchNorm(nn.BatchNorm2d):
             sync=self.sync,
             count=count,
         )
+
+    def features_of(self, y: Tensor) -> int:
+        """How many features y [T, B, C, ...] asks for."""
+        return y.shape[2]
+
+    def misfit(self, x: Tensor) -> ValueError:
+        return ValueError(f"This norm holds {self.num_features} features; its input is {tuple(x.shape)}.")
 
     def statistics(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Mean and 1 / deviation [T or 1, C] to normalise y with; the values behind each where ranks share them."""
@@ -171,6 +180,9 @@ class TimeStepBatchNorm(BatchNorm):
                 "Set DATA.NUM_FRAMES to the checkpoint's, or train with UNIFORMER.TIME_NORM shared."
             )
         return super().fused(y, dynamics, k)
+
+    def features_of(self, y: Tensor) -> int:
+        return self.time_steps * y.shape[2]
 
 
 class SharedBatchNorm(BatchNorm):

@@ -12,8 +12,10 @@ from torch.autograd.forward_ad import unpack_dual
 from slowfast.spiking.dynamics import Dynamics
 from slowfast.spiking.kernels import cpu, cuda, eager
 from slowfast.spiking.kernels.compiled import CompiledKernels
+from slowfast.spiking.kernels.layout import dense
 from slowfast.utils.distributed import get_world_size
 
+LONGEST = 4096  # time steps
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
@@ -105,8 +107,12 @@ CUDA, CPU = CompiledKernels(cuda.CudaEngine()), CompiledKernels(cpu.CpuEngine())
 
 
 def backend(x: Tensor):
-    """Who computes: the compiled kernels, and torch's operators for fp64, without a compiler or without CuPy."""
-    if x.dtype == torch.float64:
+    """Who computes: the compiled kernels, or torch's operators for fp64, without a compiler or without CuPy.
+
+    The kernels keep some values of every time step on a thread's stack, where those of a very long sequence have no
+    room.
+    """
+    if x.dtype == torch.float64 or x.shape[0] > LONGEST:
         return eager
     if x.is_cuda:
         return CUDA if cuda.available() else eager
@@ -152,6 +158,7 @@ def _fire(
 
 @_fire.register_fake
 def _(y, mean, invstd, weight, bias, k, v, *rest):
+    y, _ = dense(y, mean is not None)
     v_after = y.new_empty(0, dtype=torch.float32) if v is None else torch.empty_like(y[0], dtype=eager.working_dtype(y))
     return torch.empty_like(y), v_after
 
@@ -185,6 +192,7 @@ def _fire_backward(
 
 @_fire_backward.register_fake
 def _(grad_out, grad_v_after, y, mean, invstd, weight, bias, k, v, *rest):
+    y, _ = dense(y, mean is not None)
     work = eager.working_dtype(y)
     sums = y.new_empty(0 if mean is None else (2, y.shape[0], y.shape[2]), dtype=work)
     grad_v = y.new_empty(0, dtype=work) if v is None else torch.empty_like(y[0], dtype=work)

@@ -47,6 +47,8 @@ class SpikePacking:
 
     def mark(self, neuron: SpikingNeuron, inputs: tuple, spikes: Tensor) -> None:
         """Forward hook of a neuron: from here on its output is known to be zeros and ones."""
+        if not neuron.surrogate_function.spiking:
+            return
         reference = StorageWeakRef(spikes.untyped_storage())
         self.spikes[reference.cdata] = reference
 

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from spikingjelly.activation_based import neuron as sj
+from spikingjelly.activation_based import surrogate
 from torch import nn
 from torch._subclasses import FakeTensorMode
 
-from slowfast.spiking import NEURON_REGISTRY, SpikingNeuron, TimeStepBatchNorm, build_neuron, ops
+from slowfast.spiking import LIF, NEURON_REGISTRY, SpikingNeuron, TimeStepBatchNorm, build_neuron, ops
 
 PLAIN = ("SNN.NEURON", "LIF", "SNN.TAU", 2.0, "SNN.V_THRESHOLD", 1.0, "SNN.SURROGATE", "atan")
 
@@ -101,6 +103,53 @@ def test_it_takes_surrogates_that_only_spikingjelly_computes(toy, tiny_cfg):
     assert torch.equal(found, spikes)
     assert not torch.allclose(found_gradients[0], gradients[0])  # another surrogate, another gradient
     assert all(gradient.abs().sum() > 0 for gradient in found_gradients)
+
+
+def neuron_with(charge_text, base=sj.BaseNode):
+    return type("Neuron", (SpikingNeuron, base), {"charge": charge_text, "k": lambda self: 0.5})
+
+
+@pytest.mark.parametrize("charge", ["v * (1 / 2) + x", "v * exp(-k) + x", "v * sigmoid(x) + square(x) * 3 / 4 + x"])
+@pytest.mark.parametrize("backend", ["auto", "spikingjelly"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_charge_means_the_same_wherever_it_is_computed(charge, backend, dtype, where):
+    """Numbers are real numbers, also where the text becomes C, and functions take tensors and numbers."""
+    neuron = neuron_with(charge)(v_threshold=0.8, surrogate_function=surrogate.ATan()).to(where)
+    neuron.backend = backend
+    x = torch.rand(6, 2, 40, dtype=dtype, device=where)
+    spikes, gradients = spikes_and_gradients(neuron, x)
+    leaf, v, expected = x.clone().requires_grad_(), torch.zeros_like(x[0]), []
+    for current in leaf:
+        names = {"v": v, "x": current, "k": torch.tensor(0.5), "square": torch.square}
+        h = eval(charge, names | {"exp": torch.exp, "sigmoid": torch.sigmoid})
+        expected.append(neuron.surrogate_function(h - 0.8))
+        v = h * (1 - expected[-1])
+    expected = torch.stack(expected)
+    weights = torch.linspace(-1, 1, x.numel()).view_as(x).to(x)
+    (wanted,) = torch.autograd.grad((expected * weights).sum(), leaf)
+    assert (spikes != expected).sum() <= 1  # exp rounds in its own way
+    if torch.equal(spikes, expected):
+        torch.testing.assert_close(gradients[0], wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("charge", ["v ** 2 + x", "v + tanh(x)", "v + x if x > 0 else v", "abs(v) + x", "v + y", "v +"])
+@pytest.mark.parametrize("backend", ["auto", "spikingjelly"])
+def test_a_charge_that_cannot_be_computed_everywhere_is_refused(charge, backend):
+    neuron = neuron_with(charge)()
+    neuron.backend = backend
+    with pytest.raises(ValueError, match=r"Charge '.*may be made of"):
+        neuron(torch.rand(4, 2, 3))
+
+
+@pytest.mark.parametrize("base", [sj.LIFNode, LIF], ids=lambda base: base.__module__)
+def test_a_charge_of_its_own_counts_also_on_a_base_that_has_another(base):
+    bases = (base,) if issubclass(base, SpikingNeuron) else (SpikingNeuron, base)
+    neuron = type("Odd", bases, {"charge": "v * 0.5 + x + x"})(tau=2.0, surrogate_function=surrogate.ATan())
+    x = torch.rand(6, 2, 40)
+    spikes = neuron(x)
+    neuron.backend = "spikingjelly"
+    assert torch.equal(neuron(x), spikes)
+    assert not torch.equal(LIF(tau=2.0)(x), spikes)
 
 
 @pytest.mark.parametrize("backend", ["auto", "spikingjelly"])

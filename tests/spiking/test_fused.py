@@ -127,6 +127,18 @@ def test_a_block_compiles_as_one_graph():
     assert not torch.equal(norm.running_mean, before)
 
 
+def test_a_permuted_current_compiles_to_a_program(monkeypatch, tmp_path):
+    """Inductor trusts the memory order that the operator promises, which aot_eager does not look at."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # not what an older operator left
+    neuron = LIF(tau=2.0, v_threshold=0.3, surrogate_function=build_surrogate("atan"))
+
+    def block(x):
+        return neuron((x + 1).transpose(0, 1)) * 2
+
+    x = torch.rand(B, T, C)
+    assert torch.equal(torch.compile(block)(x), block(x))
+
+
 def test_autocast_keeps_the_operators_in_the_low_precision_of_their_input():
     norm, neuron = make("per_step")
     conv = nn.Conv2d(C, C, 1)

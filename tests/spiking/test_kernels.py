@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 import torch
 
-from slowfast.spiking import ops
+from slowfast.spiking import TimeStepBatchNorm, ops
 from slowfast.spiking.dynamics import SURROGATES, Dynamics
 from slowfast.spiking.kernels import cpu, cuda
 from slowfast.spiking.kernels.source import STORAGE, Variant, kernel_source
@@ -153,6 +153,21 @@ def test_surrogates_are_spikingjellys(name, where):
         expected, (expected_gradient,) = run(neuron, x, grad, "spikingjelly")
         assert torch.equal(spikes.cpu(), expected)
         torch.testing.assert_close(gradient.cpu(), expected_gradient)
+
+
+def test_an_infinite_current_fires_once(where):
+    """fp16 overflows soon: 6e4 * 2 is infinite. The reset leaves nothing of it."""
+    x = torch.tensor([0, float("inf"), 0.2, 0.7, 0.7], device=where).view(5, 1, 1)
+    neuron = LIF(tau=2.0, v_threshold=0.5, surrogate_function=build_surrogate("atan"))
+    assert neuron(x).flatten().tolist() == [0, 1, 0, 0, 1]
+    assert neuron(x.double()).flatten().tolist() == [0, 1, 0, 0, 1]
+
+
+def test_a_sequence_too_long_for_a_threads_stack_is_computed():
+    x = torch.rand(20000, 2, 3, requires_grad=True)
+    norm = TimeStepBatchNorm(3, len(x))
+    PLIF(init_tau=2.0)(x, norm).sum().backward()
+    assert x.grad.isfinite().all()
 
 
 def test_nan_shows_and_stays(where):

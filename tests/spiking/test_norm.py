@@ -19,6 +19,7 @@ from slowfast.spiking import (
 from slowfast.utils.distributed import free_port
 
 T, B, C = 3, 4, 5
+NORMS = {**BATCH_NORMS, "stepped": lambda channels, time_steps: StepBatchNorm(channels)}
 
 
 def randomized(norm):
@@ -68,6 +69,18 @@ def test_tokens_are_normalised_like_maps():
     torch.testing.assert_close(norm(x).flatten(3), norm(x.flatten(3)))
 
 
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("name", NORMS)
+def test_another_number_of_channels_is_refused_also_where_the_neuron_is_fused(name, training):
+    """Half the channels over two steps would else pass for a row of features for each step, and the other way round."""
+    norm, neuron = NORMS[name](4, 2).train(training), LIF(tau=2.0)
+    for channels in (2, 8):
+        x = torch.randn(2, B, channels, 3, 3)
+        for compute in (norm, lambda x: neuron(x, norm)):
+            with pytest.raises(ValueError, match=r"This norm holds \d features; its input is"):
+                compute(x)
+
+
 def test_another_number_of_steps_says_what_to_set():
     with pytest.raises(ValueError, match=r"3 time steps and the clip has 4.*DATA\.NUM_FRAMES"):
         TimeStepBatchNorm(C, T)(torch.randn(4, B, C, 2, 2))
@@ -81,9 +94,6 @@ def test_recomputing_a_block_updates_its_statistics_once():
     assert norm.num_batches_tracked == 1
     assert torch.equal(norm.running_var, plain.running_var)
     torch.testing.assert_close(norm.weight.grad, plain.weight.grad)
-
-
-NORMS = {**BATCH_NORMS, "stepped": lambda channels, time_steps: StepBatchNorm(channels)}
 
 
 @pytest.mark.parametrize("behind", [None, LIF(tau=2.0)], ids=["alone", "before a neuron"])

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from spikingjelly.activation_based import surrogate
 from torch import nn
 
 from slowfast.models import build_model
@@ -30,6 +31,18 @@ def test_the_gradients_are_the_same():
         gradients.append([leaf.grad, *(parameter.grad for parameter in block.parameters())])
     for plain, packed in zip(*gradients, strict=True):
         assert torch.equal(plain, packed)
+
+
+def test_what_is_not_zero_or_one_is_not_packed():
+    """SpikingJelly's switch: a surrogate out of spiking mode answers smoothly."""
+    x, gradients = torch.rand(3, 2, 4, 9, 9), []
+    for wrap in (lambda model: model, pack_spikes):
+        torch.manual_seed(0)
+        block = Block()
+        block.neuron.surrogate_function = surrogate.Sigmoid(spiking=False)
+        wrap(block)(x).backward()
+        gradients.append(block.first.weight.grad)
+    assert torch.equal(*gradients)
 
 
 def test_both_views_of_the_spikes_share_one_bit_a_spike(monkeypatch):

@@ -128,10 +128,8 @@ def integrate(x: Tensor, k, v: Tensor | None, dynamics: Dynamics, state_dtype) -
 def after_reset(h: Tensor, silent: Tensor, dynamics: Dynamics, state_dtype: torch.dtype, out: Tensor) -> None:
     if dynamics.v_reset is None:
         torch.add(h, silent - 1, alpha=dynamics.v_threshold, out=out)
-    else:
-        torch.mul(h, silent, out=out)
-        if dynamics.v_reset != 0:
-            out.add_(1 - silent, alpha=dynamics.v_reset)
+    else:  # chosen, not weighted: infinity * 0 is NaN
+        out.copy_(h).masked_fill_(h >= dynamics.v_threshold, dynamics.v_reset)
     if dynamics.round_state:
         out.copy_(out.to(state_dtype))
 
