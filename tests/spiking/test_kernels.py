@@ -164,8 +164,8 @@ def test_an_infinite_current_fires_once(where):
 
 
 def test_a_sequence_too_long_for_a_threads_stack_is_computed():
-    x = torch.rand(20000, 2, 3, requires_grad=True)
-    norm = TimeStepBatchNorm(3, len(x))
+    x = torch.rand(20000, 2, 64, requires_grad=True)
+    norm = TimeStepBatchNorm(64, len(x))
     PLIF(init_tau=2.0)(x, norm).sum().backward()
     assert x.grad.isfinite().all()
 
