@@ -100,7 +100,8 @@ def leads_to(path: str, folder: Path) -> bool:
 
 def refuse_other_files(root: Path) -> None:
     """Raises FileExistsError if `root` holds files, hidden ones left aside, and is no `motion` data set."""
-    if root.is_dir() and read_manifest(root) is None and any(not path.name.startswith(".") for path in root.iterdir()):
+    others = root.is_dir() and [path for path in root.iterdir() if not path.name.startswith(".")]
+    if others and read_manifest(root) is None:  # in this order: who writes the folder begins with the manifest
         raise FileExistsError(f"{root} holds other files, and the data set motion is to be written there. {ELSEWHERE}.")
 
 
@@ -135,8 +136,9 @@ def remove_own_files(root: Path, found: dict, manifest: dict) -> None:
     """Removes from `root` what manifest `found` plans: the lists, and the videos that `manifest` plans otherwise.
 
     Raises:
-        FileExistsError: one of the lists is not as it was written.
+        FileExistsError: one of the lists is not as it was written, or a video or its folder is a link.
     """
+    refuse_links(root, planned_videos(found | {"root": str(root)}))
     changed = ", ".join(key for key in manifest if found[key] != manifest[key])
     texts = texts_of(found)
     for name in texts | texts_of(manifest):
@@ -156,6 +158,16 @@ def remove_own_files(root: Path, found: dict, manifest: dict) -> None:
     )
     for path in (*(root / name for name in texts), *stale):
         path.unlink(missing_ok=True)
+
+
+def refuse_links(root: Path, videos: list[Planned]) -> None:
+    """Raises FileExistsError if videos lie behind a link: what it leads to was not written here."""
+    places = {place for video in videos for place in (video.path.parent, video.path)}
+    link = next((place for place in sorted(places) if place.is_symlink()), None)
+    if link:
+        raise FileExistsError(
+            f"{link} is a link, and the data set motion is to be written anew in {root}. Remove the link. {ELSEWHERE}."
+        )
 
 
 def read_manifest(root: Path) -> dict | None:
@@ -205,6 +217,6 @@ def file_lock(path: Path) -> Iterator[None]:
     """Waits until no other process holds the lock on file `path`; the system frees it if its holder dies."""
     import fcntl  # not on Windows, where importing this package should still work
 
-    with open(path, "w") as file:
+    with open(path, "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

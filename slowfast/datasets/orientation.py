@@ -15,6 +15,8 @@ class Orientation(NamedTuple):
 
 
 UPRIGHT = Orientation(False, 1, 1)
+# By quarter turns counter-clockwise.
+TURNS = (UPRIGHT, Orientation(True, -1, 1), Orientation(False, -1, -1), Orientation(True, 1, -1))
 
 
 def orientation_of(frame: av.VideoFrame) -> Orientation:
@@ -23,7 +25,10 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
     The matrix (ISO 14496-12, 6.2.2) takes a pixel at (x, y) to (a x + c y, b x + d y). Its scale does not count, and
     other angles than quarter turns, which would leave corners empty, become the nearest one.
     """
-    data = frame.side_data.get("DISPLAYMATRIX")  # `frame.rotation` does not tell mirrored ones
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV has no name for other data of the frame, such as EXIF, and gives none of it
+        return TURNS[round(frame.rotation / 90) % 4]  # does not tell mirrored ones
     if data is None:
         return UPRIGHT
     a, b, _u, c, d = np.frombuffer(data, np.int32)[:5].tolist()

@@ -189,7 +189,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
 def main() -> int:
     try:
         prepare(parse_args(sys.argv[1:]))
-    except PrepareError as error:
+    except (PrepareError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

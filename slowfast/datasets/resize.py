@@ -66,7 +66,9 @@ def encode(source: str, target: Path, short_side: int, gop: int) -> None:
                     height, width = shrunk(picture.height, picture.width, short_side)
                     written.height, written.width = height - height % 2, width - width % 2  # 4:2:0 halves them
                 small = reformatter.reformat(picture, written.width, written.height, "yuv420p", **REFORMAT_OPTIONS)
-                small.pts, small.time_base = (frame.pts, frame.time_base) if index.seekable else (count, 1 / rate)
+                small.pts, small.time_base = count, 1 / rate
+                if index.seekable:  # from 0, for MP4 hides what comes before
+                    small.pts, small.time_base = frame.pts - int(index.timestamps[0]), frame.time_base
                 small.pict_type = PictureType.NONE  # where keyframes were is no matter now
                 output.mux(written.encode(small))
                 count += 1

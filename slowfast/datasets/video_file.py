@@ -9,7 +9,7 @@ import av
 from av.stream import Disposition
 
 # Demuxers of FFmpeg that open other files or addresses, run scripts, or draw the letters of a text.
-FOLLOWING = {"concat", "concatf", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "webm_dash_manifest"}
+FOLLOWING = {"concat", "concatf", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "vobsub", "webm_dash_manifest"}
 UNWANTED_FORMATS = {*FOLLOWING, "avisynth", "lavfi", "tty", "vapoursynth"}
 OPEN_OPTIONS = {
     "container_options": {

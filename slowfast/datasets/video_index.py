@@ -12,6 +12,7 @@ from slowfast.datasets.video_file import DAMAGE, VideoError, decoding_error, ope
 
 RATE_TOLERANCE = 0.005  # of a header's frame rate: timestamps of a short clip in milliseconds are not closer
 FASTEST = 1000.0  # frames a second; from here on a header counts ticks of a clock, not frames
+JUMP = 100  # usual steps from a frame to the next; a longer one is no pause
 UNKNOWN = 30.0  # frames a second, where nothing tells them
 
 
@@ -130,19 +131,34 @@ def frame_rate(header: float | None, shown: list[int], decoded: list[int], tick:
         decoded: decoding times in ticks.
         tick: in seconds.
     """
-    by_time, by_decoding = rate_of(shown, tick), rate_of(decoded, tick)
+    by_time, by_decoding = pace_of(shown), pace_of(decoded)
     if by_time is None or header is None:
-        return by_time or header or by_decoding or UNKNOWN
+        told = by_time if by_time or header else by_decoding
+        return told.steps / (told.ticks * tick) if told else header or UNKNOWN
     # A cut may take away frames between those shown last. The times of decoding then have no holes.
     is_even = np.ptp(np.diff(decoded)) <= 1 if by_decoding else False
-    rates = (by_time, by_decoding) if is_even else (by_time,)
-    return header if any(abs(rate / header - 1) < RATE_TOLERANCE for rate in rates) else by_time
+    paces = (by_time, by_decoding) if is_even else (by_time,)
+    return header if any(agrees(header, pace, tick) for pace in paces) else by_time.steps / (by_time.ticks * tick)
 
 
-def rate_of(times: list[int], tick: float) -> float | None:
-    """Frames a second by their times in order, in ticks; None where these are not two."""
-    span = times[-1] - times[0] if times else 0
-    return (len(times) - 1) / (span * tick) if span > 0 else None
+class Pace(NamedTuple):
+    """Steps from one frame to the next, and how many ticks they take together."""
+
+    steps: int
+    ticks: int
+
+
+def pace_of(times: list[int]) -> Pace | None:
+    """The pace of times in order, without jumps of the clock (broadcasts, joined files); None of less than two."""
+    steps = np.diff(times)
+    steps = steps[steps <= JUMP * np.median(steps)] if len(steps) else steps
+    return Pace(len(steps), int(steps.sum())) if steps.sum() > 0 else None
+
+
+def agrees(header: float, pace: Pace, tick: float) -> bool:
+    """Whether a header's rate is that of a pace, whose first and last time are rounded to ticks."""
+    promised = pace.steps / header / tick
+    return abs(pace.ticks - promised) <= max(1.0, RATE_TOLERANCE * promised)
 
 
 def has_trusted_timestamps(packets: list[Timing], codec: av.CodecContext) -> bool:

@@ -93,6 +93,46 @@ def test_an_even_file_has_the_exact_rate_of_its_header_in_every_container(write_
     assert probe(write_video(tmp_path / name, 30, fps=rate)).fps == float(rate)
 
 
+@pytest.mark.parametrize("name", ["jump.ts", "jump.mkv", "jump.flv"])
+@pytest.mark.parametrize("at", [1, 15, 23], ids=lambda at: f"after {at} frames")
+def test_a_jump_of_the_clock_does_not_count(tmp_path, name, at):
+    """Recordings of broadcasts, and files joined without new timestamps: an hour between two frames is no pause."""
+    path = tmp_path / name
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "0", "g": "6"})
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for number, image in enumerate(moving_frames(24, 48, 64)):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts = number + (number >= at) * 3600 * 25
+            frame.time_base = Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert probe(str(path)).fps == 25
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+@pytest.mark.parametrize("rate", [NTSC, 60, 240])
+def test_a_short_file_whose_times_are_rounded_keeps_its_headers_rate(write_video, tmp_path, rate, count):
+    path = write_video(tmp_path / "short.mkv", count, fps=rate)
+    assert probe(str(path)).fps == float(rate)
+
+
+def test_a_resized_file_begins_at_its_first_frame_also_where_the_clock_began_below_0(write_video, tmp_path):
+    source, target = tmp_path / "below.mkv", tmp_path / "resized.mp4"
+    options = {"avoid_negative_ts": "disabled"}
+    path = write_video(tmp_path / "a.mp4", 20, "mpeg4", options={"g": "12"})
+    with av.open(path) as plain, av.open(str(source), "w", options=options) as shifted:
+        stream = shifted.add_stream_from_template(plain.streams.video[0])
+        for packet in plain.demux(video=0):
+            if packet.dts is not None:
+                shift = round(0.4 / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
+                shifted.mux(packet)
+    assert index_of(str(source)).timestamps[0] < 0
+    assert resize_video(source, target, 24, 12) is None
+    assert probe(str(target)).num_frames == probe(str(source)).num_frames == 20
+
+
 def test_a_file_that_a_cut_left_with_holes_at_its_end_keeps_its_rate(write_video, tmp_path):
     path = tmp_path / "cut.mp4"
     with (

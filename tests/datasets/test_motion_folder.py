@@ -156,6 +156,31 @@ def test_a_link_to_a_folder_stays_a_link_and_both_names_are_one_data_set(tmp_pat
     assert (link / "motion.json").stat().st_mtime_ns == before
 
 
+def test_a_folder_that_another_process_lays_out_meanwhile_holds_no_other_files(tmp_path, monkeypatch):
+    root, list_files = tmp_path / "motion", Path.iterdir
+    root.mkdir()
+
+    def list_files_overtaken(folder):
+        monkeypatch.setattr(Path, "iterdir", list_files)
+        write_small(root)
+        return list_files(folder)
+
+    monkeypatch.setattr(Path, "iterdir", list_files_overtaken)
+    write_small(root)
+    assert_whole(root)
+
+
+@pytest.mark.parametrize("link", ["train", "train/00000.mp4"])
+def test_what_links_lead_to_is_not_written_anew(root, tmp_path, link):
+    elsewhere = tmp_path / "elsewhere"
+    (root / link).rename(elsewhere)
+    (root / link).symlink_to(elsewhere)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(FileExistsError, match=rf"{link} is a link"):
+        write_motion(root, counts=SMALL, seed=5, workers=1)
+    assert {path: path.read_bytes() for path in before} == before
+
+
 @contextmanager
 def no_room():
     """Every write to a file fails, as on a full disk."""

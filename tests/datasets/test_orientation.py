@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from slowfast.datasets.decoder import read_frames
 from slowfast.datasets.readers import Reader
@@ -79,6 +80,17 @@ def test_resized_videos_are_stored_as_they_are_shown(plain, tmp_path, matrix):
     distance = np.abs(found - expected.astype(int)).mean()
     others = [shown(expected, *other) for name, other in EIGHT.items() if name != "upright"]
     assert distance < 20 < min(np.abs(found - o.astype(int)).mean() for o in others if o.shape == found.shape)
+
+
+def test_a_photo_with_exif_is_a_frame(tmp_path):
+    """PyAV knows no name of FFmpeg's side data for it."""
+    image = Image.new("RGB", (64, 48), (200, 0, 0))
+    exif = image.getexif()
+    exif[271] = "a camera"
+    image.save(tmp_path / "photo.jpg", exif=exif)
+    frames = read_frames(str(tmp_path / "photo.jpg"), np.arange(1))
+    assert frames.shape == (1, 48, 64, 3)
+    assert resize_video(tmp_path / "photo.jpg", tmp_path / "small.mp4", 24, 12) is None
 
 
 def turned(degrees, mirrored=1, scale=1.0):
