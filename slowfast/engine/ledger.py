@@ -9,8 +9,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from slowfast.engine.entries import VERSIONS, Position, refuse_odd_entries
 from slowfast.engine.parallel import is_sharded, load_model, load_optimizer, shard_maker
-from slowfast.engine.resumable import VERSIONS, Position, check_config, refuse_misfit, refuse_odd_entries
+from slowfast.engine.resumable import check_config, refuse_misfit
 from slowfast.engine.saver import BackgroundSaver, begin_save
 from slowfast.engine.weights import warn_other_settings
 from slowfast.utils.checkpoint import (

@@ -1,21 +1,18 @@
-"""Whether a run can go on from a checkpoint: its entries, its shapes, and the settings it was trained with."""
+"""Whether a run can go on from a checkpoint: its shapes, its optimizer, and the settings it was trained with."""
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import yaml
 from torch import Tensor, nn
 
 from slowfast.config.node import flatten
+from slowfast.engine.entries import VERSIONS, described
 from slowfast.engine.parallel import parameters_of
 from slowfast.engine.weights import other_shapes, settings_of
 from slowfast.models.pretrained import other_settings, recognise
-from slowfast.utils.checkpoint import RUN_KEYS, require_run_keys
 from slowfast.utils.files import CheckpointError
 from slowfast.utils.logging import logger
-from slowfast.version import __version__
 
 # Keys that may change between an interruption and the resume without changing the weights that come out.
 FREE_SECTIONS = ("TEST", "TENSORBOARD", "BENCHMARK", "DEMO", "DATA_LOADER", "DIST")
@@ -37,124 +34,16 @@ FREE_KEYS = {
     *("DATA.CHECK_VIDEOS", "DATA.VAL_VIEW", "DATA.TEST_CROP_SIZE", "DATA.ENSEMBLE_METHOD"),
     *("DATA.MAX_BAD_VIDEOS", "DATA.DECODE_CACHE", "DATA.DECODE_CACHE_GB"),
 }
-VERSIONS = {"slowfast": __version__, "torch": str(torch.__version__)}
-
-
-class Position(NamedTuple):
-    """How far training has come: finished epochs, and finished steps and samples of the epoch under way.
-
-    `meters`: what each rank has measured of that epoch (`TrainMeter.state`).
-    """
-
-    epoch: int = 0
-    steps: int = 0
-    samples: int = 0
-    meters: tuple[dict, ...] = ()
-
-
-# Entries of a checkpoint, and of its `position`, as Ledger writes them or upstream does.
-KINDS = {
-    **{"epoch": int, "world_size": int, "threads": int, "moments": int, "train_list": str, "cfg": object},
-    **dict.fromkeys(("position", "model_state", "optimizer_state", "scaler_state", "scaler", "best", "versions"), dict),
-    "Valtop1Err": int | float,
-}
-PLACE = {"epoch": int, "steps": int, "samples": int, "meters": list}
-OPTIMIZER = {"state": dict, "param_groups": list}
-SCALER = ("scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker")
-WORDS = {int: "a whole number", str: "text", dict: "a dict", list: "a list", int | float: "a number"}
 # What an optimizer keeps of each parameter that it has changed.
 ADAM = {"step", "exp_avg", "exp_avg_sq"}
+HYPERPARAMETERS = {"lr", "betas", "eps", "momentum", "dampening", "nesterov", "weight_decay"}
+KIND_FLAGS = {"amsgrad", "maximize", "decoupled_weight_decay"}
 MOMENTS = {"SGD": {"momentum_buffer"}, "Adam": ADAM, "AdamW": ADAM}
 
 WEIGHTS_ONLY = (
     "To start from its weights only, set TRAIN.CHECKPOINT_FILE_PATH to it, TRAIN.CHECKPOINT_EPOCH_RESET True and a new "
     "OUTPUT_DIR."
 )
-
-
-def refuse_odd_entries(path: Path, state: dict) -> None:
-    """Looks at a checkpoint by itself, or at its outline; entries that no version knows are told in the log.
-
-    Raises:
-        CheckpointError: it is no checkpoint of a run, or an entry is not what a run writes; with its name.
-    """
-    require_run_keys(path, state)
-    odd = next(odd_entries(state), None)
-    if odd:
-        raise CheckpointError(f"{path} cannot be gone on from: {odd}.")
-    versions = state.get("versions") or {}
-    unknown = {
-        *map(str, state.keys() - KINDS.keys()),
-        *(f"versions/{name}" for name in versions.keys() - VERSIONS.keys()),
-    }
-    if unknown:
-        logger.warning("%s has entries that are not known here and not used: %s.", path, ", ".join(sorted(unknown)))
-    optimizer = state["optimizer_state"]
-    parameters = sum(len(group["params"]) for group in optimizer["param_groups"])
-    if "moments" not in state and len(optimizer["state"]) < parameters:
-        logger.warning(
-            "%s has moments (optimizer_state/state) of %d parameters of %d; those of the others begin anew.",
-            *(path, len(optimizer["state"]), parameters),
-        )
-
-
-def odd_entries(state: dict) -> Iterator[str]:
-    """What in a checkpoint's entries is not as a run writes it; each line needs those before it to be right."""
-    yield from wrong_kinds(
-        {name: value for name, value in state.items() if value is not None or name in RUN_KEYS}, KINDS
-    )
-    yield from odd_position(state["epoch"], state.get("position"))
-    last = settings_of(state.get("cfg")).get("SOLVER.MAX_EPOCH")
-    if state["epoch"] < -1 or (isinstance(last, int) and state["epoch"] >= last):
-        yield f"its epoch is {state['epoch']}, of a run of SOLVER.MAX_EPOCH {last}"
-    for name in ("scaler_state", "scaler"):
-        scaler = state.get(name) or {}
-        yield from (f"it has no {name}/{key}" for key in SCALER if scaler and key not in scaler)
-    yield from odd_moments(state["optimizer_state"], state.get("moments"))
-
-
-def odd_position(epoch: int, position: dict | None) -> Iterator[str]:
-    if position is None:
-        return
-    yield from (f"its position/{name} is not known here" for name in position if name not in PLACE)
-    yield from wrong_kinds(position, PLACE, "position/")
-    if position.get("epoch") != epoch + 1:
-        yield f"its epoch is {epoch} and its position/epoch {position.get('epoch')}, which must be one more"
-    yield from (
-        f"its position/{name} is {position[name]}" for name in ("steps", "samples") if position.get(name, 0) < 0
-    )
-
-
-def odd_moments(optimizer: dict, count: int | None) -> Iterator[str]:
-    """Where an optimizer's state is torn: the moments that are there say which there must be.
-
-    `count`: of how many parameters there were moments; None: nothing tells.
-    """
-    yield from (f"it has no optimizer_state/{name}" for name in OPTIMIZER if name not in optimizer)
-    yield from wrong_kinds(optimizer, OPTIMIZER, "optimizer_state/")
-    for number, group in enumerate(optimizer["param_groups"]):
-        if not (isinstance(group, dict) and isinstance(group.get("params"), list)):
-            yield f"its optimizer_state/param_groups/{number} has no params"
-    moments = optimizer["state"]
-    yield from wrong_kinds(moments, dict.fromkeys(moments, dict), "optimizer_state/state/")
-    if count is not None and len(moments) != count:
-        yield f"its optimizer_state/state has moments of {len(moments)} parameters, and there were {count}"
-    names = {name for values in moments.values() for name in values}
-    for index, values in moments.items():
-        yield from (f"it has no optimizer_state/state/{index}/{name}" for name in sorted(names - values.keys()))
-
-
-def wrong_kinds(values: dict, kinds: dict, where: str = "") -> Iterator[str]:
-    for name in [name for name in kinds if name in values]:
-        value, kind = values[name], kinds[name]
-        if not isinstance(value, kind) or isinstance(value, bool):
-            yield f"its {where}{name} is {described(value)} and must be {WORDS[kind]}"
-
-
-def described(value: object) -> str:
-    return (
-        repr(value) if isinstance(value, bool | int | float | str) and len(repr(value)) < 40 else type(value).__name__
-    )
 
 
 def refuse_misfit(cfg, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict, path: str) -> None:
@@ -188,15 +77,46 @@ def optimizer_misfits(optimizer: torch.optim.Optimizer, theirs: dict) -> Iterato
     sizes = [[len(group["params"]) for group in groups] for groups in (theirs["param_groups"], optimizer.param_groups)]
     if sizes[0] != sizes[1]:
         yield f"its optimizer_state/param_groups hold {sizes[0]} parameters and must hold {sizes[1]}"
+    for number, (group, own) in enumerate(zip(theirs["param_groups"], optimizer.param_groups, strict=True)):
+        yield from group_misfits(f"optimizer_state/param_groups/{number}", group, own)
     parameters, kind = parameters_of(optimizer), type(optimizer).__name__
     for index, values in theirs["state"].items():
         place = f"optimizer_state/state/{index}"
         if index not in range(len(parameters)):
             yield f"its {place} has no parameter"
         yield from (f"it has no {place}/{name}, which {kind} needs" for name in MOMENTS[kind] - values.keys())
+        if "step" in MOMENTS[kind] and not is_step(values["step"]):
+            yield f"its {place}/step is {described(values['step'])} and must be a count of steps"
         for name in MOMENTS[kind] - {"step"}:
+            if kind == "SGD" and values[name] is None:  # without momentum older versions of torch write so
+                continue
             if wrong := misshapen(f"{place}/{name}", values[name], parameters[index]):
                 yield wrong
+
+
+def group_misfits(place: str, group: dict, own: dict) -> Iterator[str]:
+    """Where a group is another optimizer's: torch would take over what it has, and miss what it has not."""
+    yield from (f"it has no {place}/{name}" for name in HYPERPARAMETERS & own.keys() - group.keys())
+    for name in sorted(HYPERPARAMETERS & own.keys()):
+        if not is_like(group[name], own[name]):
+            yield f"its {place}/{name} is {described(group[name])} and must be like {own[name]}"
+    for name in sorted(KIND_FLAGS & own.keys() & group.keys()):
+        if group[name] != own[name]:
+            yield f"its {place}/{name} is {described(group[name])}, which is another optimizer's"
+
+
+def is_step(value: object) -> bool:
+    """Whether it is how often a parameter has changed, which torch counts in a tensor, older versions in a number."""
+    if isinstance(value, Tensor):
+        value = value.item() if value.numel() == 1 and not value.is_complex() else None
+    return type(value) in (int, float) and 1 <= value < 1e15
+
+
+def is_like(value: object, own: float | tuple[float, ...]) -> bool:
+    """Whether a hyperparameter is a number, or as many of them as the optimizer's own."""
+    if isinstance(own, tuple):
+        return isinstance(value, tuple | list) and len(value) == len(own) and all(map(is_like, value, own))
+    return isinstance(value, int | float | Tensor)
 
 
 def misshapen(name: str, value: object, like: Tensor) -> str:

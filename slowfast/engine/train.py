@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from slowfast.datasets import BadVideos, build_loader, normalize, prefetch
+from slowfast.engine.entries import Position
 from slowfast.engine.env import seed_all
 from slowfast.engine.evaluate import report_nonfinite, score_views
 from slowfast.engine.firing import FiringWatch
@@ -14,7 +15,6 @@ from slowfast.engine.ledger import Ledger
 from slowfast.engine.nonfinite import NonFiniteLossError, advice
 from slowfast.engine.parallel import gathered
 from slowfast.engine.progress import Progress
-from slowfast.engine.resumable import Position
 from slowfast.engine.signals import RunInterrupted
 from slowfast.engine.step import Learner
 from slowfast.engine.weights import load_into

@@ -10,7 +10,7 @@ from slowfast.config.defaults import DECLARED
 from slowfast.config.node import flatten
 from slowfast.models import build_model
 from slowfast.models.pretrained import LoadReport, MisfitError, load_weights
-from slowfast.utils.checkpoint import BEST_NAME, checkpoint_dir, epoch_checkpoints
+from slowfast.utils.checkpoint import BEST_NAME, checkpoint_dir, checkpoint_name, epoch_checkpoints
 from slowfast.utils.files import CheckpointError
 from slowfast.utils.logging import logger
 
@@ -33,9 +33,9 @@ def settings_of(settings: object) -> dict[str, object]:
     """The dotted keys of a checkpoint's configuration; none if it has none, or another program's own form."""
     try:
         tree = yaml.safe_load(settings) if isinstance(settings, str) else {}
-    except yaml.YAMLError:
+        return flatten(tree) if isinstance(tree, dict) else {}
+    except (yaml.YAMLError, RecursionError):
         return {}
-    return flatten(tree) if isinstance(tree, dict) else {}
 
 
 def other_shapes(cfg, settings: object) -> str:
@@ -51,7 +51,7 @@ def decides_shapes(cfg, key: str, value: object) -> bool:
     try:
         other.merge_flat({key: value})
         return shapes_of(other) != shapes_of(cfg)
-    except (ValueError, KeyError):
+    except Exception:  # an odd value may break a model anywhere, and this is only to explain a misfit
         return True
 
 
@@ -115,8 +115,16 @@ def given_test_weights(cfg) -> Path | None:
         FileNotFoundError: as `test_weights`.
     """
     given = cfg.TEST.CHECKPOINT_FILE_PATH
-    written_here = not given or Path(given).parent == checkpoint_dir(cfg.OUTPUT_DIR)
-    return None if cfg.TRAIN.ENABLE and written_here else test_weights(cfg)
+    return None if cfg.TRAIN.ENABLE and (not given or will_be_written(cfg, Path(given))) else test_weights(cfg)
+
+
+def will_be_written(cfg, path: Path) -> bool:
+    """Whether a path is that of the best checkpoint of this run, or of an epoch's that is there at its end."""
+    if path.resolve().parent != checkpoint_dir(cfg.OUTPUT_DIR).resolve():
+        return False
+    last, keep = cfg.SOLVER.MAX_EPOCH, cfg.TRAIN.KEEP_CHECKPOINTS
+    saved = sorted({*range(cfg.TRAIN.CHECKPOINT_PERIOD, last, cfg.TRAIN.CHECKPOINT_PERIOD), last})
+    return path.name in {BEST_NAME, *(checkpoint_name(epoch) for epoch in (saved[-keep:] if keep else saved))}
 
 
 def load_test_weights(cfg, model: nn.Module, path: Path) -> LoadReport:

@@ -1,10 +1,12 @@
 """What a pickle holds that torch.save has not written, told by its opcodes: nothing of it is loaded or run."""
 
+import io
 import pickletools
 from itertools import islice
 from pathlib import Path
 
 ZIP = b"PK"  # what torch.save writes
+BEGINNING = 2**16  # bytes
 OPCODES = 500  # the first array of a file comes within the first 20 or so
 
 CAFFE2 = (
@@ -22,13 +24,13 @@ def pickle_kind(path: Path) -> str:
     texts = set()
     try:
         with open(path, "rb") as file:
-            if file.peek(2).startswith(ZIP):
-                return ""
-            for _, value, _ in islice(pickletools.genops(file), OPCODES):
+            head = file.read(BEGINNING)
+        if not head.startswith(ZIP) and path.suffix != ".safetensors":
+            for _, value, _ in islice(pickletools.genops(io.BytesIO(head)), OPCODES):
                 if isinstance(value, str) and value.startswith("numpy."):
                     return CAFFE2 if "blobs" in texts else NUMPY
                 if isinstance(value, str):
                     texts.add(value)
-    except (ValueError, OSError):  # no pickle, or one that is cut off
+    except (ValueError, OSError, MemoryError, OverflowError):  # no pickle, or one that is cut off
         pass
     return ""

@@ -159,17 +159,27 @@ def check_shards(folder: Path) -> dict:
         state, files = rest["state"], rest["files"]
     except KeyError as error:
         raise CheckpointError(f"{folder} is damaged or no checkpoint: {REST} has no {error}.") from error
-    if not (isinstance(files, dict | list) and files):
+    if not (isinstance(files, dict | list) and files and all(isinstance(name, str) for name in files)):
         raise CheckpointError(f"{folder} is damaged or no checkpoint: {REST} lists no parts.")
+    shapes = rest.get("shapes")
+    if not isinstance(state, dict) or (isinstance(files, dict) and not are_lists(files, shapes)):
+        raise CheckpointError(f"{folder} is damaged or no checkpoint: {REST} is not as a run writes it.")
     for name in files:
-        check_part(folder / str(name), files[name] if isinstance(files, dict) else None)
+        check_part(folder / name, files[name] if isinstance(files, dict) else None)
     unlisted = sorted({path.name for path in folder.glob("*.safetensors")} - set(files))
     if unlisted:
         raise CheckpointError(f"{folder} is damaged: {REST} does not list {', '.join(unlisted)}, which is there.")
     if isinstance(files, list):
         logger.warning("%s is of an older version, which does not tell a part of another checkpoint.", folder)
-    check_tensors(folder, state, rest.get("shapes"))
+    check_tensors(folder, state, shapes)
     return state
+
+
+def are_lists(files: dict, shapes: object) -> bool:
+    """Whether parts have a SHA-256 each, and tensors a shape each."""
+    if not (isinstance(shapes, dict) and shapes and all(isinstance(digest, str) for digest in files.values())):
+        return False
+    return all(isinstance(shape, tuple) and all(type(size) is int for size in shape) for shape in shapes.values())
 
 
 def check_part(path: Path, digest: str | None) -> None:

@@ -58,6 +58,15 @@ def test_weights_to_test_that_are_not_finite_are_found_before_the_first_epoch(ru
         preflight(run_cfg("TEST.CHECKPOINT_FILE_PATH", path))
 
 
+@pytest.mark.parametrize("name", ["checkpoint_epoch_00099.pyth", "checkpoint_epoch_00001.pyth", "other.pyth"])
+def test_weights_that_the_run_would_not_leave_there_must_be_there(run_cfg, name):
+    """A later epoch than the last; one that is removed again; a name that no run writes."""
+    cfg = run_cfg("TRAIN.KEEP_CHECKPOINTS", 1)
+    cfg.TEST.CHECKPOINT_FILE_PATH = f"{cfg.OUTPUT_DIR}/checkpoints/{name}"
+    with pytest.raises(FileNotFoundError, match=name):
+        preflight(cfg)
+
+
 def test_weights_that_the_run_itself_will_write_are_trusted_to_come(run_cfg):
     cfg = run_cfg()
     preflight(run_cfg("TEST.CHECKPOINT_FILE_PATH", f"{cfg.OUTPUT_DIR}/checkpoints/checkpoint_epoch_00002.pyth"))

@@ -27,6 +27,7 @@ def drop(state, *place):
 
 
 MOMENT = ("optimizer_state", "state", 0)
+GROUP = ("optimizer_state", "param_groups", 0)
 # What is changed in a checkpoint, and the entry that the message names with its value.
 ODD = {
     "a future field of its place": (partial(put, value=3), ("position", "shard"), "its position/shard is not known"),
@@ -46,6 +47,42 @@ ODD = {
         partial(put, value=[]),
         ("optimizer_state",),
         "its optimizer_state is list and must be a dict",
+    ),
+    "a place without steps": (drop, ("position", "steps"), "it has no position/steps"),
+    "meters of a future version": (partial(put, value=[{}]), ("position", "meters"), "no position/meters/0/sums"),
+    "meters that are numbers": (partial(put, value=[3]), ("position", "meters"), "position/meters/0 is 3 and must be"),
+    "a best epoch in words": (partial(put, value="x"), ("best", "epoch"), "its best/epoch is 'x' and must be a whole"),
+    "a cfg without end": (partial(put, value="a: &x {b: *x}"), ("cfg",), "cfg: the checkpoint has none that can"),
+    "params in another order": (
+        partial(put, value=["a"]),
+        (*GROUP, "params"),
+        "are not the numbers of all parameters in order",
+    ),
+    "no betas": (
+        drop,
+        (*GROUP, "betas"),
+        "it has no optimizer_state/param_groups/0/betas",
+    ),
+    "one beta": (
+        partial(put, value=(0.9,)),
+        (*GROUP, "betas"),
+        "betas is tuple and must be like",
+    ),
+    "an eps that is no number": (
+        partial(put, value=None),
+        (*GROUP, "eps"),
+        "eps is NoneType",
+    ),
+    "the groups of Adam": (
+        partial(put, value=False),
+        (*GROUP, "decoupled_weight_decay"),
+        "decoupled_weight_decay is False, which is another optimizer's",
+    ),
+    "a step in words": (partial(put, value="x"), (*MOMENT, "step"), "state/0/step is 'x' and must be a count"),
+    "a step below zero": (
+        partial(put, value=torch.tensor(-1.0)),
+        (*MOMENT, "step"),
+        "0/step is Tensor and must be",
     ),
     "no groups": (drop, ("optimizer_state", "param_groups"), "it has no optimizer_state/param_groups"),
     "no moments": (

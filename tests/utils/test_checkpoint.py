@@ -1,6 +1,7 @@
 import argparse
 import hashlib
 import io
+import json
 import multiprocessing
 import os
 import pickle
@@ -184,6 +185,21 @@ def test_pickles_of_arrays_are_called_what_they_are(content, said, write, tmp_pa
     (tmp_path / "w.pkl").write_bytes(write(content))
     with pytest.raises(CheckpointError, match=said):
         load_checkpoint(tmp_path / "w.pkl")
+
+
+@pytest.mark.parametrize("size", [0x8D28, 0x8E90, 0x9688], ids=hex)
+def test_a_header_that_reads_like_the_opcodes_of_a_pickle_is_none(tmp_path, size):
+    """Its length would ask for 10^18 bytes."""
+    header = {"__metadata__": {"x": ""}, "w": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}}
+    header["__metadata__"]["x"] = "a" * (size - len(json.dumps(header)))
+    content = struct.pack("<Q", size) + json.dumps(header).encode() + bytes(12)
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(content)
+    assert load_checkpoint(path)["w"].tolist() == [0, 0, 0]
+    path = path.with_suffix(".pyth")
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="it is damaged or no checkpoint"):
+        load_checkpoint(path)
 
 
 def test_a_pickle_of_arrays_and_code_is_not_run(tmp_path, monkeypatch):
