@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from slowfast.engine.weights import settings_of
-from slowfast.utils.checkpoint import RUN_KEYS, require_run_keys
+from slowfast.utils.checkpoint import RUN_KEYS, place_of, require_run_keys
 from slowfast.utils.files import CheckpointError
 from slowfast.utils.logging import logger
 from slowfast.version import __version__
@@ -48,7 +48,7 @@ def refuse_odd_entries(path: Path, state: dict) -> None:
         CheckpointError: it is no checkpoint of a run, or an entry is not what a run writes; with its name.
     """
     require_run_keys(path, state)
-    odd = next(odd_entries(state), None)
+    odd = next(odd_entries(path, state), None)
     if odd:
         raise CheckpointError(f"{path} cannot be gone on from: {odd}.")
     versions = state.get("versions") or {}
@@ -68,11 +68,14 @@ def refuse_odd_entries(path: Path, state: dict) -> None:
         )
 
 
-def odd_entries(state: dict) -> Iterator[str]:
+def odd_entries(path: Path, state: dict) -> Iterator[str]:
     """What in a checkpoint's entries is not as a run writes it; each line needs those before it to be right."""
     yield from wrong_kinds(
         {name: value for name, value in state.items() if value is not None or name in RUN_KEYS}, KINDS
     )
+    _, steps = place_of(path) or (0, 0)
+    if steps and not state.get("position"):
+        yield "it has no position, which tells how much of its epoch is done"
     yield from odd_position(state["epoch"], state.get("position"))
     yield from wrong_kinds(state.get("best") or {}, BEST, "best/")
     last = settings_of(state.get("cfg")).get("SOLVER.MAX_EPOCH")

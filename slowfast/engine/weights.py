@@ -14,10 +14,10 @@ from slowfast.utils.checkpoint import BEST_NAME, checkpoint_dir, checkpoint_name
 from slowfast.utils.files import CheckpointError
 from slowfast.utils.logging import logger
 
-# With another value of these, the same weights compute other outputs; nothing in their names or shapes tells.
+# With another value of these, the same weights compute other outputs, or for other classes; no name or shape tells.
 DECISIVE = (
     *("SNN.NEURON", "SNN.TAU", "SNN.V_THRESHOLD", "SNN.V_RESET", "SNN.DECAY_INPUT"),
-    *("DATA.MEAN", "DATA.STD", "DATA.REVERSE_INPUT_CHANNEL", "DATA.RESIZE_ANTIALIAS"),
+    *("DATA.MEAN", "DATA.STD", "DATA.REVERSE_INPUT_CHANNEL", "DATA.RESIZE_ANTIALIAS", "DATA.EVENT_CLASS_ORDER"),
 )
 
 

@@ -30,6 +30,14 @@ def test_settings_that_only_a_checkpoints_configuration_tells_are_compared(run_c
         assert not said(monkeypatch, caplog, lambda settings=nothing: warn_other_settings(now, settings, "w.pyth"))
 
 
+def test_labels_by_another_order_of_classes_are_told(run_cfg, monkeypatch, caplog):
+    now, then = run_cfg(*SETTINGS), run_cfg(*SETTINGS, "DATA.EVENT_CLASS_ORDER", "spelling")
+    expected = (
+        "The weights of w.pyth were trained with other settings: DATA.EVENT_CLASS_ORDER spelling then, natural now."
+    )
+    assert expected in said(monkeypatch, caplog, lambda: warn_other_settings(now, then.dump(), "w.pyth"))
+
+
 def test_weights_of_a_run_carry_its_settings(run_cfg, tmp_path, monkeypatch, caplog):
     then, now = run_cfg(*SETTINGS, "SNN.V_THRESHOLD", 0.5), run_cfg(*SETTINGS)
     model = build_model(then)

@@ -145,6 +145,16 @@ def test_an_epoch_beyond_the_end_of_its_own_run_is_refused_without_a_place(confi
         Trainer(config("TRAIN.CHECKPOINT_FILE_PATH", str(path)), torch.device("cpu"), "").start()
 
 
+def test_a_checkpoint_of_a_step_without_its_place_is_refused(config, references, tmp_path):
+    """The epoch would be done again from its start, on weights that have a part of it behind them."""
+    state = load_checkpoint(run_checkpoints(references[1])[0])
+    del state["position"]
+    path = save_atomically(state | {"epoch": 0}, tmp_path / "checkpoint_epoch_00002_step_000003.pyth")
+    trainer = Trainer(config("TRAIN.CHECKPOINT_FILE_PATH", str(path)), torch.device("cpu"), "")
+    with pytest.raises(CheckpointError, match=rf"{path} cannot be gone on from: it has no position"):
+        trainer.start()
+
+
 @pytest.mark.parametrize("what", ["a future field of its place", "no second moment of one"])
 def test_a_run_goes_on_from_the_checkpoint_before_one_with(config, references, what):
     cfg = config()

@@ -199,9 +199,9 @@ def put_in(part, folder, name=None):
     write_digest(target, sha256(target))
 
 
-def list_anew(folder, files):
+def list_anew(folder, files, **others):
     """Changes the list of parts in `rest.pyth`, which gets a SHA-256 of its own."""
-    save_atomically(load_file(folder / "rest.pyth") | {"files": files}, folder / "rest.pyth")
+    save_atomically(load_file(folder / "rest.pyth") | {"files": files} | others, folder / "rest.pyth")
 
 
 def make_old(folder):
@@ -228,6 +228,14 @@ FOREIGN = {
     "the list of another epoch": (
         lambda folder, before: shutil.copy(before / "rest.pyth", folder) and digest_path(folder / "rest.pyth").unlink(),
         "is of another checkpoint",
+    ),
+    "a part without SHA-256 in its list": (
+        lambda folder, before: list_anew(folder, {part.name: None for part in parts_of(folder)}),
+        r"rest\.pyth is not as a run writes it",
+    ),
+    "no shapes of its tensors": (
+        lambda folder, before: list_anew(folder, load_file(folder / "rest.pyth")["files"], shapes={}),
+        r"rest\.pyth is not as a run writes it",
     ),
     "an unlisted part": (
         lambda folder, before: put_in(parts_of(before)[1], folder, "shard-00003-model-00001-of-00001.safetensors"),
