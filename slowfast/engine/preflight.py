@@ -96,7 +96,7 @@ def needs_more(cfg, model: nn.Module, dataset, samples: int) -> str:
         with torch.inference_mode():
             model(normalize(clips[:1], cfg.DATA.MEAN, cfg.DATA.STD))
     except TooFewValuesError:
-        return "batch norm needs two samples, for a channel of one has a single value in the model"
+        return "batch norm needs two samples: with one, some channel of this model has a single value"
     return ""
 
 
