@@ -12,6 +12,7 @@ from slowfast.utils.checkpoint import load_checkpoint
 from slowfast.utils.distributed import sharded_like
 from slowfast.utils.files import CheckpointError
 from slowfast.utils.finite import refuse_unusable
+from slowfast.utils.wording import first_of
 
 # Where projects keep the weights in a checkpoint, in the order they are looked for.
 CONTAINERS = ("model_state", "model_state_dict", "state_dict", "model", "model_ema")
@@ -38,8 +39,7 @@ class LoadReport:
         for kind in ("renamed", "reshaped", "missing", "unused", "mismatched"):
             names = getattr(self, kind)
             if names:
-                more = f", and {len(names) - 8} more" if len(names) > 8 else ""
-                lines.append(f"  {kind} {len(names)}: {', '.join(names[:8])}{more}")
+                lines.append(f"  {kind} {len(names)}: {first_of(names, 8)}")
         return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ from torch import nn
 
 from slowfast.spiking.monitor import rates_of
 from slowfast.spiking.neuron import PLIF, SpikingNeuron
+from slowfast.utils.wording import first_of
 
 SATURATED = 0.9  # of the most spikes that a neuron can fire
 LONGEST_TAU = 100.0  # time steps; a current then moves the potential by less than 1 % of itself
@@ -35,5 +36,4 @@ def ailing_layers(model: nn.Module, totals: dict[str, tuple[float, int]]) -> dic
 
 def described(layers: list[str], count: int) -> str:
     """`2 of 12: a, b`, of at most SHOWN layers."""
-    more = f", and {len(layers) - SHOWN} more" if len(layers) > SHOWN else ""
-    return f"{len(layers)} of {count}: {', '.join(layers[:SHOWN])}{more}"
+    return f"{len(layers)} of {count}: {first_of(layers, SHOWN)}"

@@ -46,12 +46,11 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() < 2 or x.shape[1] != self.num_features:
             raise self.misfit(x)
-        if self.training and not x.numel():
+        is_shared = self.sync and get_world_size() > 1
+        if self.training and x.numel() < self.num_features * (1 if is_shared else 2):
             raise too_few_values(x)
-        if self.training and self.sync and get_world_size() > 1:
+        if self.training and is_shared:
             return self.fused(x[None])[0]
-        if self.training and x.numel() == self.num_features:
-            raise too_few_values(x)
         if not self.training or _statistics.are_updated:
             if self.training:
                 self.num_batches_tracked.add_(1)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten_with_path
 
 from slowfast.utils.files import CheckpointError
+from slowfast.utils.wording import first_of
 
 NAMED = 4  # of what is wrong in a message
 
@@ -32,10 +33,9 @@ def refuse_unusable(
         if wrong:
             found.append(f"{name} ({wrong})")
     if found:
-        more = f", and {len(found) - NAMED} more" if len(found) > NAMED else ""
         raise CheckpointError(
             f"{source} is not loaded: {len(found)} of its {count} tensors and numbers cannot be used: "
-            f"{', '.join(found[:NAMED])}{more}."
+            f"{first_of(found, NAMED)}."
         )
 
 

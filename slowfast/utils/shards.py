@@ -36,6 +36,7 @@ from slowfast.utils.files import (
 )
 from slowfast.utils.finite import NAMED, name_of
 from slowfast.utils.logging import logger
+from slowfast.utils.wording import first_of
 
 REST = "rest.pyth"
 TENSORS = ("model_state/", "optimizer_state/state/")  # where a run's state holds tensors only
@@ -203,7 +204,7 @@ def check_tensors(folder: Path, state: dict, shapes: dict[str, tuple[int, ...]] 
         shapes = {name: stored[name].size if name in stored else () for name in places if name.startswith(TENSORS)}
     torn = [name for name, shape in shapes.items() if name not in stored or not is_whole(stored[name], shape)]
     if torn:
-        names = ", ".join(torn[:NAMED]) + (f", and {len(torn) - NAMED} more" if len(torn) > NAMED else "")
+        names = first_of(torn, NAMED)
         raise CheckpointError(f"{folder} is damaged: of {len(shapes)} tensors its parts do not hold all of {names}.")
 
 
