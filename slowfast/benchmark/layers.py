@@ -11,7 +11,8 @@ from slowfast.benchmark.common import DTYPES, Results, add_model_arguments, alte
 from slowfast.benchmark.kernels import SHAPES, forward_backward
 from slowfast.benchmark.upstream import load_old_spikingjelly, to_upstream
 from slowfast.spiking import PLIF, TimeStepBatchNorm
-from slowfast.spiking.neuron import SpikingNeuron, build_surrogate
+from slowfast.spiking.neuron import build_surrogate
+from slowfast.spiking.node import SpikingNeuron
 
 VARIANTS = ("ours", "unfused", "upstream")  # upstream where its SpikingJelly is given
 

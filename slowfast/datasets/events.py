@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from slowfast.datasets.base import VideoDataset
-from slowfast.datasets.folders import files_in, folders_in
+from slowfast.datasets.folders import class_labels, files_in
 from slowfast.datasets.lists import Entry, ListError
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.sampling import Clip
@@ -30,8 +30,9 @@ class EventFrames(VideoDataset):
 
     SpikingJelly downloads where it may, and writes DATA.PATH_TO_DATA_DIR/frames_number_T_split_by_X/ on first use;
     from then on only these files are read. Val and test are the recordings in `test`, or where a set has no such
-    folders the first tenth of every class (for CIFAR10-DVS the usual split). Classes are numbered in the order of
-    their folders' names: 10 after 9, or with DATA.EVENT_CLASS_ORDER spelling 10 after 1, as SpikingJelly does.
+    folders the first tenth of every class (for CIFAR10-DVS the usual split). Classes are the folders to train on,
+    numbered in the order of their names: 10 after 9, or with DATA.EVENT_CLASS_ORDER spelling 10 after 1, as
+    SpikingJelly does.
     """
 
     source: tuple[str, str]
@@ -56,14 +57,10 @@ class EventFrames(VideoDataset):
             integrate_events(self.source, Path(cfg.DATA.PATH_TO_DATA_DIR), cfg.DATA.NUM_FRAMES, cfg.DATA.EVENT_SPLIT_BY)
         part = "train" if self.split == "train" else "test"
         has_parts = (self.list_path / part).is_dir()
-        root = self.list_path / part if has_parts else self.list_path
-        classes = folders_in(root)
-        if cfg.DATA.EVENT_CLASS_ORDER == "spelling":
-            classes.sort()
-        if not 0 < len(classes) <= cfg.MODEL.NUM_CLASSES:
-            raise ListError(f"{root} has {len(classes)} folders of classes. Set MODEL.NUM_CLASSES to their number.")
+        root, training = (self.list_path / name if has_parts else self.list_path for name in (part, "train"))
+        by_spelling = cfg.DATA.EVENT_CLASS_ORDER == "spelling"
         entries = []
-        for label, name in enumerate(classes):
+        for name, label in class_labels(root, training, cfg.MODEL.NUM_CLASSES, by_spelling=by_spelling).items():
             files = files_in(root / name, frozenset({".npz"}))
             if not has_parts:
                 tenth = len(files) // 10

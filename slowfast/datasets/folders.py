@@ -4,6 +4,9 @@ import os
 import re
 from pathlib import Path
 
+from slowfast.datasets.lists import ListError
+from slowfast.utils.wording import first_of
+
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
 
@@ -27,6 +30,32 @@ def files_in(folder: str | Path, suffixes: frozenset[str]) -> list[str]:
 def folders_in(folder: str | Path) -> list[str]:
     """Names of a folder's subfolders."""
     return _names(folder, lambda entry: entry.is_dir())
+
+
+def class_labels(folder: Path, training: Path, num_classes: int, *, by_spelling: bool) -> dict[str, int]:
+    """Labels of the classes whose folders are in a split's folder, in the natural order of names or `by_spelling`.
+
+    All splits number the folders of `training`, for a split may lack some; where it is not there, their own.
+
+    Raises:
+        ListError: there are none, or too many; some are not in `training`; or without it not all are there.
+    """
+    source = training if training.is_dir() else folder
+    here, classes = folders_in(folder) if folder.is_dir() else [], folders_in(source) if source.is_dir() else []
+    if not here:
+        raise ListError(f"There are no folders of classes in {folder}. Set DATA.PATH_TO_DATA_DIR to what is above.")
+    if len(classes) > num_classes:
+        raise ListError(f"{source} has {len(classes)} classes. Set MODEL.NUM_CLASSES {len(classes)}.")
+    if source != training and len(classes) < num_classes:
+        raise ListError(
+            f"{folder} has {len(classes)} of MODEL.NUM_CLASSES {num_classes} classes, and there is no {training} whose "
+            "folders tell which. Make it with a folder of every class; they may be empty."
+        )
+    unknown = [name for name in here if name not in classes]
+    if unknown:
+        raise ListError(f"{folder} has folders of classes that {source} has not: {first_of(unknown, 5)}.")
+    order = sorted(classes) if by_spelling else classes
+    return {name: label for label, name in enumerate(order) if name in here}
 
 
 def _names(folder: str | Path, is_wanted) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from slowfast.datasets.base import Sample, VideoDataset
-from slowfast.datasets.folders import IMAGE_SUFFIXES, files_in, folders_in
+from slowfast.datasets.folders import IMAGE_SUFFIXES, class_labels, files_in
 from slowfast.datasets.images import read_image
 from slowfast.datasets.lists import Entry, ListError
 from slowfast.datasets.registry import DATASET_REGISTRY
@@ -16,7 +16,7 @@ from slowfast.datasets.video_index import VideoInfo
 
 @DATASET_REGISTRY.register(name="imagenet")
 class ImageFolders(VideoDataset):
-    """DATA.PATH_TO_DATA_DIR/{train,val}/CLASS/IMAGE; classes are numbered in the order of their names.
+    """DATA.PATH_TO_DATA_DIR/{train,val}/CLASS/IMAGE; classes are those of train, numbered in the order of their names.
 
     Testing uses the images of val.
     """
@@ -27,14 +27,10 @@ class ImageFolders(VideoDataset):
     def read_entries(self, cfg) -> list[Entry]:
         root = self.list_path
         # By spelling, as torchvision and others number them, not in natural order.
-        classes = sorted(folders_in(root)) if root.is_dir() else []
-        if not classes:
-            raise ListError(f"There are no folders of classes in {root}. Set DATA.PATH_TO_DATA_DIR to what is above.")
-        if len(classes) > cfg.MODEL.NUM_CLASSES:
-            raise ListError(f"{root} has {len(classes)} classes. Set MODEL.NUM_CLASSES {len(classes)}.")
+        labels = class_labels(root, root.parent / "train", cfg.MODEL.NUM_CLASSES, by_spelling=True)
         images = [
             (str(root / name / file), label)
-            for label, name in enumerate(classes)
+            for name, label in labels.items()
             for file in sorted(files_in(root / name, IMAGE_SUFFIXES))
         ]
         if not images:

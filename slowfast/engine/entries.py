@@ -35,7 +35,10 @@ KINDS = {
 }
 PLACE = {"epoch": int, "steps": int, "samples": int, "meters": list}
 METER = {"sums": dict, "samples": int, "lr": int | float, "recent": dict}
-BEST = {"epoch": int}
+BEST = {"top1_err": int | float, "top5_err": int | float, "epoch": int}
+# Entries that every version of this project writes; the first ones are in no other project's checkpoints.
+OWN = ("position", "best", "train_list", "versions", "world_size", "threads")
+ALWAYS = (*OWN, "scaler_state", "cfg")
 OPTIMIZER = {"state": dict, "param_groups": list}
 SCALER = ("scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker")
 WORDS = {int: "a whole number", str: "text", dict: "a dict", list: "a list", int | float: "a number"}
@@ -73,10 +76,8 @@ def odd_entries(path: Path, state: dict) -> Iterator[str]:
     yield from wrong_kinds(
         {name: value for name, value in state.items() if value is not None or name in RUN_KEYS}, KINDS
     )
-    _, steps = place_of(path) or (0, 0)
-    if steps and not state.get("position"):
-        yield "it has no position, which tells how much of its epoch is done"
-    yield from odd_position(state["epoch"], state.get("position"))
+    yield from missing_entries(path, state)
+    yield from odd_position(state["epoch"], state.get("position"), state.get("world_size"))
     yield from wrong_kinds(state.get("best") or {}, BEST, "best/")
     last = settings_of(state.get("cfg")).get("SOLVER.MAX_EPOCH")
     if state["epoch"] < -1 or (isinstance(last, int) and state["epoch"] >= last):
@@ -87,22 +88,37 @@ def odd_entries(path: Path, state: dict) -> Iterator[str]:
     yield from odd_moments(state["optimizer_state"], state.get("moments"))
 
 
-def odd_position(epoch: int, position: dict | None) -> Iterator[str]:
+def missing_entries(path: Path, state: dict) -> Iterator[str]:
+    """What a checkpoint has lost; other projects' have few of these entries, and need none of them."""
+    _, steps = place_of(path) or (0, 0)
+    if steps and not state.get("position"):
+        yield "it has no position, which tells how much of its epoch is done"
+    if all(state.get(name) is None for name in OWN):
+        return
+    yield from (f"it has no {name}" for name in ALWAYS if state.get(name) is None)
+    yield from (f"it has no best/{name}" for name in BEST if name not in state["best"])
+    yield from (f"it has no versions/{name}" for name in VERSIONS if name not in state["versions"])
+    if not settings_of(state["cfg"]):
+        yield "its cfg cannot be read"
+
+
+def odd_position(epoch: int, position: dict | None, processes: int | None) -> Iterator[str]:
+    """`processes`: that the run had; None: nothing tells."""
     if position is None:
         return
     yield from (f"its position/{name} is not known here" for name in position if name not in PLACE)
-    yield from (f"it has no position/{name}" for name in ("steps", "samples") if name not in position)
+    yield from (f"it has no position/{name}" for name in ("steps", "samples", "meters") if name not in position)
     yield from wrong_kinds(position, PLACE, "position/")
-    for rank, meter in enumerate(position.get("meters", [])):
+    yield from (f"its position/{name} is {position[name]}" for name in ("steps", "samples") if position[name] < 0)
+    if position["steps"] and len(position["meters"]) != (processes or len(position["meters"])):
+        yield f"its position/meters are of {len(position['meters'])} processes, and its world_size is {processes}"
+    for rank, meter in enumerate(position["meters"]):
         place = f"position/meters/{rank}"
         yield from wrong_kinds({place: meter}, {place: dict})
         yield from (f"it has no {place}/{name}" for name in METER if name not in meter)
         yield from wrong_kinds(meter, METER, f"{place}/")
     if position.get("epoch") != epoch + 1:
         yield f"its epoch is {epoch} and its position/epoch {position.get('epoch')}, which must be one more"
-    yield from (
-        f"its position/{name} is {position[name]}" for name in ("steps", "samples") if position.get(name, 0) < 0
-    )
 
 
 def odd_moments(optimizer: dict, count: int | None) -> Iterator[str]:

@@ -177,10 +177,10 @@ class Ledger:
 
     def continue_from(self, path: str) -> Position:
         """Goes on from another run's checkpoint, which the master has found whole, with its optimizer and epoch."""
-        state = self.load(path) | {"best": None}
+        state = self.load(path)
         on_master(self.refuse_unusable, Path(path), state)
         warn_other_settings(self.cfg, state.get("cfg"), path)
-        return self.restore(state, path)
+        return self.restore(state | {"best": None}, path)
 
     def refuse_unusable(self, path: Path, outline: dict) -> None:
         """Raises CheckpointError, with names, if entries or values of a checkpoint cannot be this run's."""

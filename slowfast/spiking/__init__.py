@@ -1,7 +1,8 @@
 """Spiking layers: neurons on SpikingJelly's classes, norms and layers that know time."""
 
 from slowfast.spiking.layers import DropPath, checkpointed, per_step
-from slowfast.spiking.neuron import IF, LIF, NEURON_REGISTRY, PLIF, SpikingNeuron, build_neuron
+from slowfast.spiking.neuron import IF, LIF, NEURON_REGISTRY, PLIF, build_neuron
+from slowfast.spiking.node import SpikingNeuron
 from slowfast.spiking.norm import (
     BATCH_NORMS,
     BatchNorm,

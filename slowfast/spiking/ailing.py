@@ -3,7 +3,8 @@
 from torch import nn
 
 from slowfast.spiking.monitor import rates_of
-from slowfast.spiking.neuron import PLIF, SpikingNeuron
+from slowfast.spiking.neuron import PLIF
+from slowfast.spiking.node import SpikingNeuron
 from slowfast.utils.wording import first_of
 
 SATURATED = 0.9  # of the most spikes that a neuron can fire

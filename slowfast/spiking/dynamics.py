@@ -8,8 +8,9 @@ taken symbolically, so a new neuron states nothing else.
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from math import isfinite
 from typing import NamedTuple
 
 import torch
@@ -75,7 +76,7 @@ def charge_derivatives(charge: str) -> dict:
     """dh/dv, dh/dx and dh/dk of a charge as sympy expressions, by "v", "x", "k".
 
     Raises:
-        ValueError: as `check_charge`.
+        ValueError: as `check_charge`, or it divides by zero.
     """
     import sympy  # torch depends on it; slow to import, and needed at a first call only
 
@@ -83,28 +84,54 @@ def charge_derivatives(charge: str) -> dict:
     symbols = {name: sympy.Symbol(name, real=True) for name in CHARGE_NAMES}
     functions = {"sigmoid": lambda a: 1 / (1 + sympy.exp(-a)), "square": lambda a: a**2}
     expression = sympy.sympify(charge, locals=symbols | functions)
-    return {name: sympy.diff(expression, symbols[name]) for name in ("v", "x", "k")}
+    derivatives = {name: sympy.diff(expression, symbols[name]) for name in ("v", "x", "k")}
+    if any(value.has(sympy.zoo, sympy.oo, sympy.nan) for value in (expression, *derivatives.values())):
+        raise ValueError(f"Charge {charge!r} divides by zero.")
+    return derivatives
 
 
 def check_charge(charge: str) -> None:
     """Refuses a charge that would be computed in one place and not, or otherwise, in another.
 
     Raises:
-        ValueError: the charge is made of anything else than `CHARGE_NAMES`, numbers, + - * / and `CHARGE_FUNCTIONS`.
+        ValueError: the charge is made of anything else than `CHARGE_NAMES`, numbers, + - * / and `CHARGE_FUNCTIONS`, or
+            does not depend on x.
     """
+    fault = next(charge_faults(charge), None)
+    if fault:
+        raise ValueError(
+            f"Charge {charge!r} cannot be computed everywhere: {fault}. It may be made of {', '.join(CHARGE_NAMES)}, "
+            f"numbers, + - * / and the functions {', '.join(CHARGE_FUNCTIONS)}."
+        )
+
+
+def charge_faults(charge: object) -> Iterator[str]:
+    if not isinstance(charge, str):
+        yield f"it is {type(charge).__name__} and no text"
     try:
         parts = list(ast.walk(ast.parse(charge, mode="eval")))
-        names = {part.id for part in parts if isinstance(part, ast.Name)}
-        numbers = [part.value for part in parts if isinstance(part, ast.Constant)]
-        is_known = names <= {*CHARGE_NAMES, *CHARGE_FUNCTIONS} and all(type(n) in (int, float) for n in numbers)
-        is_known = is_known and all(isinstance(part, CHARGE_SYNTAX) for part in parts)
-    except SyntaxError:
-        is_known = False
-    if not is_known:
-        raise ValueError(
-            f"Charge {charge!r} cannot be computed everywhere: it may be made of {', '.join(CHARGE_NAMES)}, numbers, "
-            f"+ - * / and the functions {', '.join(CHARGE_FUNCTIONS)}."
-        )
+    except (SyntaxError, ValueError) as error:
+        yield f"it is no expression ({error.args[0]})"
+    if "#" in charge:
+        yield "it has a comment"
+    called = {part.func for part in parts if isinstance(part, ast.Call)}
+    for part in parts:
+        text = ast.get_source_segment(charge, part)
+        match part:
+            case ast.Call(func=ast.Name(id=name), args=[_], keywords=[]) if name in CHARGE_FUNCTIONS:
+                pass
+            case ast.Call():
+                yield f"{text} calls no function of one value (a product needs its *)"
+            case ast.Name(id=name) if name in CHARGE_FUNCTIONS and part not in called:
+                yield f"{name} is a function, and here it has no value in brackets"
+            case ast.Name(id=name) if name not in (*CHARGE_NAMES, *CHARGE_FUNCTIONS):
+                yield f"{name} is not known"
+            case ast.Constant() if not (NUMBER.fullmatch(text) and isfinite(float(text))):
+                yield f"{text} is no plain decimal number"
+            case _ if not isinstance(getattr(part, "op", part), CHARGE_SYNTAX):
+                yield f"{text or type(part).__name__} is none of its operations"
+    if not any(isinstance(part, ast.Name) and part.id == "x" for part in parts):
+        yield "it does not depend on x, the input"
 
 
 @cache

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from slowfast.spiking.neuron import SpikingNeuron
+from slowfast.spiking.node import SpikingNeuron
 
 
 class FiringRates:

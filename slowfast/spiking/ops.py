@@ -80,7 +80,11 @@ def check_input(x: Tensor, v: Tensor | None = None) -> None:
         raise ValueError(f"A spiking layer needs at least one time step; got an input of shape {tuple(x.shape)}.")
     if x.dtype not in DTYPES:
         raise TypeError(f"A spiking layer takes {', '.join(map(str, DTYPES))}; got {x.dtype}.")
-    if v is not None and (v.shape != x.shape[1:] or v.device != x.device):
+    if v is None:
+        return
+    if not isinstance(v, Tensor):
+        raise TypeError(f"The state of a stream is {type(v).__name__}; pass a tensor, or None to start at rest.")
+    if v.shape != x.shape[1:] or v.device != x.device:
         raise ValueError(
             f"The state of a stream is {tuple(v.shape)} on {v.device}, and a time step of its input is "
             f"{tuple(x.shape[1:])} on {x.device}. Pass the state of the same clips, or None to start at rest."

@@ -7,7 +7,7 @@ from spikingjelly.activation_based.memopt.compress import BitSpikeCompressor
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from slowfast.spiking.neuron import SpikingNeuron
+from slowfast.spiking.node import SpikingNeuron
 
 COMPRESSOR = BitSpikeCompressor()
 

@@ -10,7 +10,7 @@ from slowfast.spiking.dynamics import charge_functions
 def unrolled(node: BaseNode, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Spikes [T, B, ...] and the potential [B, ...] after T of a `SpikingNeuron`, for a current x and a potential v."""
     charge, _, _ = charge_functions(node.charge)
-    k, spikes = node.k(), []
+    k, spikes = node.checked_k(), []
     k = k.to(v.dtype) if isinstance(k, Tensor) else k
     for current in x:
         h = charge(v, current.to(v.dtype), k, node.v_reset or 0.0)

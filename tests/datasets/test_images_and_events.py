@@ -1,5 +1,6 @@
 """Data sets that are no videos: images that stand still, and frames of event counts."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,9 @@ def test_hidden_files_and_folders_are_no_images_and_no_classes(image_cfg, tmp_pa
 def test_missing_folders_and_too_many_classes_are_said(image_cfg, tmp_path):
     with pytest.raises(ListError, match=r"Set MODEL\.NUM_CLASSES 2"):
         build_dataset(image_cfg("MODEL.NUM_CLASSES", 1), "train")
+    shutil.rmtree(tmp_path / "val/n02")
+    assert [entry.label for entry in build_dataset(image_cfg(), "val").entries] == [1]
+    (tmp_path / "val/n02").mkdir()
     with pytest.raises(ListError, match="no folders of classes"):
         build_dataset(image_cfg("DATA.PATH_TO_DATA_DIR", str(tmp_path / "val/n02")), "train")
 
@@ -117,12 +121,33 @@ def test_classes_are_numbered_as_spikingjelly_does_where_that_is_set(gestures, e
         return [Path(entry.path).parent.name for entry in sorted(entries, key=lambda entry: entry.label)]
 
     assert folders() == folders("DATA.EVENT_CLASS_ORDER", "natural") == ["0", "1", "10"]
-    (gestures / "frames_number_4_split_by_number/test/10").rename(gestures / "frames_number_4_split_by_number/test/2")
-    write_recordings(gestures / "frames_number_4_split_by_number/test/10", (24,), 10)
+    for split in ("train", "test"):
+        write_recordings(gestures / "frames_number_4_split_by_number" / split / "2", (24,), 2)
     assert folders() == ["0", "1", "2", "10"]
     assert folders("DATA.EVENT_CLASS_ORDER", "spelling") == ["0", "1", "10", "2"]
     with pytest.raises(ConfigError, match=r"DATA\.EVENT_CLASS_ORDER.*natural.*spelling"):
         folders("DATA.EVENT_CLASS_ORDER", "alphabetical")
+
+
+def test_recordings_to_test_have_the_labels_they_are_trained_with_where_a_class_is_not_tested(gestures, event_cfg):
+    """A split that numbers its own folders would have 10 as label 1."""
+    splits = gestures / "frames_number_4_split_by_number"
+    shutil.rmtree(splits / "test/1")
+
+    def labels():
+        return [entry.label for entry in build_dataset(event_cfg("dvs128_gesture"), "val").entries]
+
+    assert labels() == [0, 2]
+    write_recordings(splits / "test/wave", (24,), 0)
+    with pytest.raises(ListError, match=rf"{splits}/test has folders of classes that {splits}/train has not: wave\."):
+        labels()
+    shutil.rmtree(splits / "test/wave")
+    shutil.rmtree(splits / "train")
+    with pytest.raises(ListError, match=rf"test has 2 of MODEL\.NUM_CLASSES 5 classes, and there is no {splits}/train"):
+        labels()
+    for name in ("0", "1", "2", "3", "10"):
+        (splits / "train" / name).mkdir(parents=True)
+    assert labels() == [0, 4]
 
 
 def test_hidden_files_and_folders_are_no_recordings_and_no_classes(gestures, event_cfg):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from harness import Job, assert_same_run, finish
 
+from slowfast.engine.entries import ALWAYS, BEST, OWN
 from slowfast.engine.train import Trainer
 from slowfast.utils.checkpoint import load_checkpoint, run_checkpoints
 from slowfast.utils.files import CheckpointError, save_atomically
@@ -38,8 +39,7 @@ ODD = {
         ("position", "steps"),
         "its position/steps is 'two' and must be a whole",
     ),
-    "no cfg": (drop, ("cfg",), "cfg: the checkpoint has none that can be read"),
-    "another form of cfg": (partial(put, value={}), ("cfg",), "cfg: the checkpoint has none that can be read"),
+    "another form of cfg": (partial(put, value={}), ("cfg",), "its cfg cannot be read"),
     "an epoch of 10^9": (partial(put, value=10**9), ("epoch",), "its epoch is 1000000000 and its position/epoch 2"),
     "a fraction of an epoch": (partial(put, value=1.5), ("epoch",), "its epoch is 1.5 and must be a whole number"),
     "no optimizer": (drop, ("optimizer_state",), "it holds no optimizer_state"),
@@ -52,7 +52,7 @@ ODD = {
     "meters of a future version": (partial(put, value=[{}]), ("position", "meters"), "no position/meters/0/sums"),
     "meters that are numbers": (partial(put, value=[3]), ("position", "meters"), "position/meters/0 is 3 and must be"),
     "a best epoch in words": (partial(put, value="x"), ("best", "epoch"), "its best/epoch is 'x' and must be a whole"),
-    "a cfg without end": (partial(put, value="a: &x {b: *x}"), ("cfg",), "cfg: the checkpoint has none that can"),
+    "a cfg without end": (partial(put, value="a: &x {b: *x}"), ("cfg",), "its cfg cannot be read"),
     "params in another order": (
         partial(put, value=["a"]),
         (*GROUP, "params"),
@@ -105,6 +105,10 @@ ODD = {
     ),
     "a weight too many": (partial(put, value=torch.zeros(3)), ("model_state", "x"), "its model_state/x has no place"),
     "a weight too few": (drop, ("model_state", "head.bias"), "it has no model_state/head.bias"),
+    **{f"no {name}": (drop, (name,), f"it has no {name}") for name in ALWAYS},
+    **{f"no {name} of the best": (drop, ("best", name), f"it has no best/{name}") for name in BEST},
+    "no version of torch": (drop, ("versions", "torch"), "it has no versions/torch"),
+    "a place without meters": (drop, ("position", "meters"), "it has no position/meters"),
     "a torn scaler": (partial(put, value={"scale": 1.0}), ("scaler_state",), "it has no scaler_state/growth_factor"),
     "a best that is a number": (partial(put, value=3.0), ("best",), "its best is 3.0 and must be a dict"),
 }
@@ -139,8 +143,8 @@ def test_no_run_goes_on_from_a_checkpoint_with(config, references, what, record_
 def test_an_epoch_beyond_the_end_of_its_own_run_is_refused_without_a_place(config, references, tmp_path):
     path = Path(shutil.copy(run_checkpoints(references[1])[0], tmp_path))
     state = load_checkpoint(path)
-    del state["position"]
-    save_atomically(state | {"epoch": 10**9}, path)
+    foreign = {name: state[name] for name in state.keys() - {*OWN}}
+    save_atomically(foreign | {"epoch": 10**9}, path)
     with pytest.raises(CheckpointError, match=r"its epoch is 1000000000, of a run of SOLVER\.MAX_EPOCH 2"):
         Trainer(config("TRAIN.CHECKPOINT_FILE_PATH", str(path)), torch.device("cpu"), "").start()
 
@@ -192,11 +196,29 @@ def test_entries_of_a_newer_version_are_told_and_not_used(config, references):
     assert_same_run(output, references[1])
 
 
-def test_without_cfg_a_run_goes_on_where_changed_settings_may(config, references):
-    cfg = config("TRAIN.RESUME_CHANGED", True)
+def test_meters_of_fewer_processes_than_the_run_had_are_refused(config, references, tmp_path):
+    state = load_checkpoint(run_checkpoints(references[2])[0])
+    place = {"epoch": 1, "steps": 3, "samples": 18, "meters": []}
+    path = save_atomically(
+        state | {"epoch": 0, "position": place}, tmp_path / "checkpoint_epoch_00002_step_000003.pyth"
+    )
+    trainer = Trainer(config("TRAIN.CHECKPOINT_FILE_PATH", str(path)), torch.device("cpu"), "")
+    with pytest.raises(CheckpointError, match="its position/meters are of 0 processes, and its world_size is 2"):
+        trainer.start()
+
+
+def test_other_projects_checkpoints_without_cfg_are_gone_on_from_where_changed_settings_may(config, references):
+    cfg = config()
     output = Path(shutil.copytree(references[1], cfg.OUTPUT_DIR))
-    make_odd(run_checkpoints(output)[0], "no cfg")
-    job = finish(cfg)
+    newest, *others = run_checkpoints(output)
+    for path in others:
+        path.unlink()
+    state = load_checkpoint(newest)
+    save_atomically({name: state[name] for name in state.keys() - {*OWN, "cfg"}}, newest)
+    with Job(cfg, 1) as job:
+        assert job.wait() == [1]
+    assert "cfg: the checkpoint has none that can be read" in job.said()
+    job = finish(config("TRAIN.RESUME_CHANGED", True))
     assert "cfg: the checkpoint has none that can be read" in job.said()
     assert "Nothing to train" in job.said()
 

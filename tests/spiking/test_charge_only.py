@@ -27,10 +27,6 @@ def toy():
         def k(self):
             return self.rate
 
-        @classmethod
-        def from_config(cls, cfg, **common):
-            return cls(**common)
-
     NEURON_REGISTRY.register()(Quadratic)
     yield "Quadratic"
     NEURON_REGISTRY._obj_map.pop("Quadratic")
@@ -132,13 +128,72 @@ def test_a_charge_means_the_same_wherever_it_is_computed(charge, backend, dtype,
         torch.testing.assert_close(gradients[0], wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("charge", ["v ** 2 + x", "v + tanh(x)", "v + x if x > 0 else v", "abs(v) + x", "v + y", "v +"])
+REFUSED = {
+    "v ** 2 + x": r"v \*\* 2 is none of its operations",
+    "v + tanh(x)": "tanh.x. calls no function of one value",
+    "v + x if x > 0 else v": "none of its operations",
+    "abs(v) + x": "abs.v. calls no function",
+    "v + y": "y is not known",
+    "v +": "it is no expression .invalid syntax",
+    "v + x\0": "it is no expression",
+    "v(v - 0.5) + x": r"v.v - 0.5. calls no function of one value .a product needs its \*",
+    "2(v) + x": "calls no function",
+    "exp(v, x)": "exp.v, x. calls no function of one value",
+    "exp() + x": "calls no function",
+    "v + exp(a=x)": "calls no function",
+    "sigmoid + x": "sigmoid is a function, and here it has no value in brackets",
+    "exp(exp) + x": "exp is a function",
+    "v + x # leak": "it has a comment",
+    "v * 1_0 + x": "1_0 is no plain decimal number",
+    "v * 0x10 + x": "0x10 is no plain decimal number",
+    "v * 1e400 + x": "1e400 is no plain decimal number",
+    "v * 2j + x": "2j is no plain decimal number",
+    "v * True + x": "True is no plain decimal number",
+    "v + 'x'": "is no plain decimal number",
+    "2": "it does not depend on x",
+    "v * 0.5": "it does not depend on x",
+    3: "it is int and no text",
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*is not callable:SyntaxWarning", "ignore:invalid decimal:SyntaxWarning")
+@pytest.mark.parametrize("charge", REFUSED)
 @pytest.mark.parametrize("backend", ["auto", "spikingjelly"])
 def test_a_charge_that_cannot_be_computed_everywhere_is_refused(charge, backend):
+    """By one message, also where it is a slip that Python or sympy would take for something else."""
+    with pytest.raises(ValueError, match=f"Charge .*{REFUSED[charge]}"):
+        neuron_with(charge)
+    if isinstance(charge, str):
+        neuron = neuron_with(property(lambda self: charge))()
+        neuron.backend = backend
+        with pytest.raises(ValueError, match=f"Charge .*{REFUSED[charge]}"):
+            neuron(torch.rand(4, 2, 3))
+
+
+@pytest.mark.parametrize("charge", ["x / 0", "v + x / (v - v)"])
+@pytest.mark.parametrize("backend", ["auto", "spikingjelly"])
+def test_a_charge_that_divides_by_zero_is_refused(charge, backend):
     neuron = neuron_with(charge)()
     neuron.backend = backend
-    with pytest.raises(ValueError, match=r"Charge '.*may be made of"):
+    with pytest.raises(ValueError, match="divides by zero"):
         neuron(torch.rand(4, 2, 3))
+
+
+@pytest.mark.parametrize("k", ["0.5", None, torch.ones(2), [0.5]], ids=str)
+@pytest.mark.parametrize("backend", ["auto", "spikingjelly"])
+def test_a_k_of_another_kind_is_refused(k, backend):
+    neuron = type("Odd", (SpikingNeuron, sj.BaseNode), {"charge": "v * k + x", "k": lambda self: k})()
+    neuron.backend = backend
+    with pytest.raises(TypeError, match=r"Odd\.k\(\) gives .* a number or a tensor of one element"):
+        neuron(torch.rand(4, 2, 3))
+
+
+def test_a_class_that_nothing_computes_is_refused():
+    neuron = type("Empty", (SpikingNeuron, sj.BaseNode), {})()
+    with pytest.raises(TypeError, match=r"how Empty computes\. Set its charge"):
+        neuron(torch.rand(4, 2, 3))
+    with pytest.raises(TypeError, match=r"class Late: SpikingNeuron goes before the other bases"):
+        type("Late", (sj.LIFNode, SpikingNeuron), {"charge": "v + x"})
 
 
 @pytest.mark.parametrize("base", [sj.LIFNode, LIF], ids=lambda base: base.__module__)

@@ -99,6 +99,12 @@ def test_a_state_of_another_shape_is_refused(neuron, shape, backend):
         neuron.stream(torch.rand(4, 2, 9), torch.zeros(shape))
 
 
+@pytest.mark.parametrize("state", [0.0, [0.0]])
+def test_a_state_that_is_no_tensor_is_refused(state, neuron):
+    with pytest.raises(TypeError, match=f"state of a stream is {type(state).__name__}; pass a tensor"):
+        neuron.stream(torch.rand(4, 2, 9), state)
+
+
 def test_a_state_on_another_device_is_refused(neuron):
     with pytest.raises(ValueError, match=r"stream is \(2, 9\) on meta, .*\(2, 9\) on cpu"):
         neuron.stream(torch.rand(4, 2, 9), torch.zeros(2, 9, device="meta"))
@@ -117,9 +123,11 @@ def test_potentials_are_kept_where_spikingjellys_switch_asks_for_them(neuron):
     neuron.store_v_seq = True
     assert torch.equal(neuron(x, norm), plain_behind_norm)
     assert torch.equal(neuron(x), plain)
-    assert neuron.v_seq.shape == x.shape
+    whole = neuron.v_seq
+    assert whole.shape == x.shape
     for t in range(len(x)):
-        assert torch.equal(neuron.v_seq[t], neuron.stream(x[: t + 1])[1])
+        assert torch.equal(whole[t], neuron.stream(x[: t + 1])[1])
+        assert torch.equal(neuron.v_seq, whole[: t + 1])
 
 
 def test_a_surrogate_out_of_spiking_mode_answers_smoothly(tiny_cfg):
@@ -135,6 +143,8 @@ def test_switches_that_a_neuron_cannot_follow_are_refused(neuron):
         functional.set_step_mode(neuron, "s")
     with pytest.raises(ValueError, match=r"no backend 'torch'.*auto, cupy, spikingjelly"):
         neuron.backend = "torch"
+    with pytest.raises(NotImplementedError, match="keeps no state: call stream"):
+        neuron.single_step_forward(torch.rand(2, 9))
     assert type(neuron)().step_mode == "m"
 
 
