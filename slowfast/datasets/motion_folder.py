@@ -16,7 +16,7 @@ VERSION = 2  # raise it when the same parameters give other files: folders writt
 MANIFEST = "motion.json"
 SPLITS = ("train", "val", "test")
 LOCK = ".motion.lock"
-ELSEWHERE = "Set DATA.PATH_TO_DATA_DIR to a folder that is empty or does not exist yet"
+ELSEWHERE = "set DATA.PATH_TO_DATA_DIR to a folder that is empty or does not exist yet"
 
 
 class Planned(NamedTuple):
@@ -102,7 +102,7 @@ def refuse_other_files(root: Path) -> None:
     """Raises FileExistsError if `root` holds files, hidden ones left aside, and is no `motion` data set."""
     others = root.is_dir() and [path for path in root.iterdir() if not path.name.startswith(".")]
     if others and read_manifest(root) is None:  # in this order: who writes the folder begins with the manifest
-        raise FileExistsError(f"{root} holds other files, and the data set motion is to be written there. {ELSEWHERE}.")
+        raise FileExistsError(f"{root} holds other files, and the data set motion is to be written there; {ELSEWHERE}.")
 
 
 def write_folder(root: Path, expected: dict) -> None:
@@ -139,13 +139,13 @@ def remove_own_files(root: Path, found: dict, manifest: dict) -> None:
         FileExistsError: one of the lists is not as it was written, or a video or its folder is a link.
     """
     refuse_links(root, planned_videos(found | {"root": str(root)}))
-    changed = ", ".join(key for key in manifest if found[key] != manifest[key])
+    changed = ", ".join({"root": "place"}.get(key, key) for key in manifest if found[key] != manifest[key])
     texts = texts_of(found)
     for name in texts | texts_of(manifest):
         if (root / name).exists() and (name not in texts or (root / name).read_bytes() != texts[name].encode()):
             raise FileExistsError(
                 f"{root / name} is not as the data set motion wrote it, and that data set is to be written anew there "
-                f"(another {changed} than in {MANIFEST}). Move {name} to another place, or leave it. {ELSEWHERE}."
+                f"(another {changed} than in {MANIFEST}). Move {name} to another place, or {ELSEWHERE}."
             )
     is_alike = all(found[key] == manifest[key] for key in ("version", "style"))
     kept = set(planned_videos(manifest)) if is_alike else set()
@@ -166,7 +166,7 @@ def refuse_links(root: Path, videos: list[Planned]) -> None:
     link = next((place for place in sorted(places) if place.is_symlink()), None)
     if link:
         raise FileExistsError(
-            f"{link} is a link, and the data set motion is to be written anew in {root}. Remove the link. {ELSEWHERE}."
+            f"{link} is a link, and the data set motion is to be written anew in {root}. Remove the link, or {ELSEWHERE}."
         )
 
 
@@ -201,7 +201,7 @@ def is_manifest(content) -> bool:
 def unusable(path: Path, why: str) -> str:
     return (
         f"{path} cannot be used ({why}); it says which files there belong to the data set motion. "
-        f"Move the folder {path.parent} to another place, or leave it. {ELSEWHERE}."
+        f"Move the folder {path.parent} to another place, or {ELSEWHERE}."
     )
 
 
