@@ -166,7 +166,7 @@ def refuse_links(root: Path, videos: list[Planned]) -> None:
     link = next((place for place in sorted(places) if place.is_symlink()), None)
     if link:
         raise FileExistsError(
-            f"{link} is a link, and the data set motion is to be written anew in {root}. Remove the link, or {ELSEWHERE}."
+            f"{link} is a link, and the data set motion is to be written anew in {root}. Remove it, or {ELSEWHERE}."
         )
 
 
