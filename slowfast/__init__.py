@@ -3,7 +3,7 @@
 Importing it registers every data set, neuron and model, always, in one order.
 """
 
-from slowfast import config, datasets, models
+from slowfast import config, datasets, models, solver
 from slowfast.version import __version__
 
-__all__ = ["__version__", "config", "datasets", "models"]
+__all__ = ["__version__", "config", "datasets", "models", "solver"]

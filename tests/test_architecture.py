@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slowfast.config.defaults import DECLARED
 from slowfast.config.help import readers
+from slowfast.config.keys import DECLARED
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "slowfast"

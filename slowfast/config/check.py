@@ -1,13 +1,13 @@
 """Rules over several keys. Each names the keys and what to set; `assert_and_infer_cfg` applies them all."""
 
-import math
 from collections.abc import Callable
 
-from slowfast.config.defaults import DECLARED
 from slowfast.config.files import ConfigError, flatten
+from slowfast.config.keys import DECLARED
 from slowfast.config.node import CfgNode
-from slowfast.config.presets import apply_preset, preset_model, preset_name, preset_value
+from slowfast.config.presets import ARCHITECTURES, apply_preset, preset_model, preset_name, preset_value
 from slowfast.config.unbuilt import refuse_unbuilt
+from slowfast.config.valid import problem
 
 RULES: list[Callable[[CfgNode], None]] = []
 
@@ -36,9 +36,11 @@ def assert_and_infer_cfg(cfg: CfgNode) -> CfgNode:
 def refuse_missing_values(cfg: CfgNode) -> None:
     """None, as of a `KEY:` with nothing behind it, is a value only where the key's meaning says what None means."""
     for key, value in flatten(cfg).items():
-        declared = DECLARED.get(key)
-        if value is None and declared and declared.default is not None and "None" not in declared.meaning:
-            raise ConfigError(f"{key} has no value. Set it, or leave it out for its default {declared.default!r}.")
+        if value is None and key in DECLARED and not DECLARED[key].may_be_none:
+            raise ConfigError(
+                f"{cfg.told_by(key)}{key} has no value. Set it, or leave it out for its default "
+                f"{DECLARED[key].default!r}."
+            )
 
 
 def infer_precision(cfg: CfgNode) -> None:
@@ -62,101 +64,6 @@ def scale_learning_rates(cfg: CfgNode) -> None:
     cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS = False
 
 
-CHOICES = {
-    "SNN.BACKEND": ("auto", "cupy", "spikingjelly"),
-    "SNN.STATE_DTYPE": ("float32", "input"),
-    "TRAIN.AMP_DTYPE": ("float16", "bfloat16"),
-    "TEST.NUM_SPATIAL_CROPS": (1, 3),
-    "DATA.ENSEMBLE_METHOD": ("sum", "max"),
-    "DATA.DECODING_BACKEND": ("pyav", "decord", "torchcodec"),
-    "DATA.VAL_VIEW": ("center", "random"),
-    "DATA.EVENT_SPLIT_BY": ("number", "time"),
-    "DATA.EVENT_CLASS_ORDER": ("natural", "spelling"),
-    "AUG.INTERPOLATION": ("bicubic", "bilinear"),
-    "AUG.RE_MODE": ("pixel", "rand", "const"),
-    "BN.NORM_TYPE": ("batchnorm", "sync_batchnorm"),
-    "DIST.STRATEGY": ("ddp", "fsdp"),
-    "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
-    "SOLVER.OPTIMIZING_METHOD": ("sgd", "adam", "adamw"),
-}
-
-# Whole numbers and the least each may be.
-COUNTS = {
-    "NUM_GPUS": 0,
-    "CPU_THREADS": 0,
-    "NUM_SHARDS": 1,
-    "SHARD_ID": 0,
-    "RNG_SEED": 0,
-    "LOG_PERIOD": 1,
-    "GLOBAL_BATCH_SIZE": 0,
-    "TRAIN.BATCH_SIZE": 1,
-    "TRAIN.EVAL_PERIOD": 1,
-    "TRAIN.CHECKPOINT_PERIOD": 1,
-    "TRAIN.CHECKPOINT_EVERY_STEPS": 0,
-    "TRAIN.KEEP_CHECKPOINTS": 0,
-    "TRAIN.MAX_NONFINITE_STEPS": 0,
-    "DIST.CPU_PROCESSES": 1,
-    "DIST.TIMEOUT": 1,
-    "TEST.BATCH_SIZE": 1,
-    "TEST.NUM_ENSEMBLE_VIEWS": -1,
-    "DATA.NUM_FRAMES": 1,
-    "DATA.SAMPLING_RATE": 1,
-    "DATA.TRAIN_CROP_SIZE": 1,
-    "DATA.TEST_CROP_SIZE": 1,
-    "DATA.CHECK_VIDEOS": -1,
-    "DATA.DECODING_SHORT_SIZE": 0,
-    "DATA_LOADER.NUM_WORKERS": 0,
-    "AUG.NUM_SAMPLE": 1,
-    "AUG.RE_COUNT": 1,
-    "MODEL.NUM_CLASSES": 1,
-    "BN.NUM_BATCHES_PRECISE": 1,
-    "SOLVER.MAX_EPOCH": 1,
-    "SOLVER.GRADIENT_ACCUMULATION_STEPS": 1,
-    "SNN.MAX_SPIKES": 1,
-    "METASPIKFORMER.TIME_STEPS": 1,
-    "TENSORBOARD.HISTOGRAM.TOPK": 1,
-}
-
-# Numbers between the two, both included.
-RANGES = {
-    "DATA.TARGET_FPS": (1, math.inf),
-    "DATA.TRAIN_JITTER_FPS": (0, math.inf),
-    "DATA.SSL_COLOR_HUE": (0, 0.5),
-    "DATA.COLOR_RND_GRAYSCALE": (0, 1),
-    "AUG.PCA_LIGHTING": (0, math.inf),
-    "AUG.RE_PROB": (0, 1),
-    "DATA.DECODE_CACHE_GB": (0, math.inf),
-    "DATA.MAX_BAD_VIDEOS": (0, 1),
-    "MIXUP.ALPHA": (0, math.inf),
-    "MIXUP.CUTMIX_ALPHA": (0, math.inf),
-    "MIXUP.PROB": (0, 1),
-    "MIXUP.SWITCH_PROB": (0, 1),
-    "MIXUP.LABEL_SMOOTH_VALUE": (0, 1),
-    "MODEL.MAX_UNLOADED": (0, 1),
-    "TRAIN.CHECKPOINT_EVERY_MINUTES": (0, math.inf),
-    "SOLVER.BASE_LR": (0, math.inf),
-    "SOLVER.COSINE_END_LR": (0, math.inf),
-    "SOLVER.WARMUP_START_LR": (0, math.inf),
-    "SOLVER.WARMUP_EPOCHS": (0, math.inf),
-    "SOLVER.WEIGHT_DECAY": (0, math.inf),
-}
-
-# Lists of positive or zero numbers, and how many.
-LENGTHS = {
-    "DATA.MEAN": (2, 3),  # colours, or the two polarities of events
-    "DATA.STD": (2, 3),
-    "DATA.INPUT_CHANNEL_NUM": (1, 2),
-    "DATA.TRAIN_JITTER_SCALES": (2,),
-    "DATA.TRAIN_JITTER_SCALES_RELATIVE": (0, 2),
-    "DATA.TRAIN_JITTER_ASPECT_RELATIVE": (0, 2),
-    "DATA.SSL_COLOR_BRI_CON_SAT": (3,),
-    "DATA.TRAIN_PCA_EIGVAL": (3,),
-    "SOLVER.BETAS": (2,),
-    "TENSORBOARD.CONFUSION_MATRIX.FIGSIZE": (2,),
-    "TENSORBOARD.HISTOGRAM.FIGSIZE": (2,),
-}
-
-
 def value_of(cfg: CfgNode, key: str) -> object:
     for part in key.split("."):
         cfg = cfg[part]
@@ -164,37 +71,24 @@ def value_of(cfg: CfgNode, key: str) -> object:
 
 
 @rule
-def choices_exist(cfg: CfgNode) -> None:
-    for key, choices in CHOICES.items():
-        if value_of(cfg, key) not in choices:
-            names = ", ".join(map(str, choices))
-            raise ConfigError(f"{key} is {value_of(cfg, key)!r}. Set it to one of: {names}.")
+def values_are_valid(cfg: CfgNode) -> None:
+    """Each key by itself; what it may be stands beside its declaration."""
+    values = flatten(cfg)
+    for key, declared in DECLARED.items():
+        wrong = problem(values[key], declared.valid, none=declared.may_be_none)
+        if wrong:
+            raise ConfigError(f"{cfg.told_by(key)}{key} {wrong}")
 
 
 @rule
-def counts_are_whole_and_large_enough(cfg: CfgNode) -> None:
-    for key, least in COUNTS.items():
-        value = value_of(cfg, key)
-        if not isinstance(value, int) or value < least:
-            raise ConfigError(f"{key} is {value!r} and must be a whole number of at least {least}.")
-
-
-@rule
-def numbers_are_in_range(cfg: CfgNode) -> None:
-    for key, (least, most) in RANGES.items():
-        value = value_of(cfg, key)
-        if not least <= value <= most:
-            wanted = f"at least {least}" if most == math.inf else f"from {least} to {most}"
-            raise ConfigError(f"{key} is {value!r} and must be {wanted}.")
-
-
-@rule
-def lists_are_complete(cfg: CfgNode) -> None:
-    for key, lengths in LENGTHS.items():
-        values = value_of(cfg, key)
-        if len(values) not in lengths or not all(isinstance(v, int | float) and v >= 0 for v in values):
-            counts = " or ".join(map(str, lengths))
-            raise ConfigError(f"{key} is {values!r} and must be a list of {counts} numbers, none below 0.")
+def channels_have_a_mean_and_a_spread(cfg: CfgNode) -> None:
+    channels = cfg.DATA.INPUT_CHANNEL_NUM[0]
+    for key in ("MEAN", "STD"):
+        if len(cfg.DATA[key]) != channels:
+            raise ConfigError(
+                f"DATA.{key} {cfg.DATA[key]} has {len(cfg.DATA[key])} values, and clips have {channels} channels "
+                f"(DATA.INPUT_CHANNEL_NUM {cfg.DATA.INPUT_CHANNEL_NUM}). Give each channel its value."
+            )
 
 
 @rule
@@ -255,6 +149,16 @@ def schedule_is_complete(cfg: CfgNode) -> None:
 
 
 @rule
+def nesterov_has_a_momentum(cfg: CfgNode) -> None:
+    solver = cfg.SOLVER
+    if solver.OPTIMIZING_METHOD == "sgd" and solver.NESTEROV and not (solver.MOMENTUM and not solver.DAMPENING):
+        raise ConfigError(
+            f"SOLVER.NESTEROV needs SOLVER.MOMENTUM above 0, now {solver.MOMENTUM}, and SOLVER.DAMPENING 0, now "
+            f"{solver.DAMPENING}. Set them so, or SOLVER.NESTEROV False."
+        )
+
+
+@rule
 def mixed_labels_have_a_loss(cfg: CfgNode) -> None:
     if cfg.MIXUP.ENABLE and cfg.MODEL.LOSS_FUNC == "cross_entropy":
         raise ConfigError("MIXUP.ENABLE mixes labels. Set MODEL.LOSS_FUNC soft_cross_entropy.")
@@ -272,9 +176,7 @@ def a_test_video_has_clips(cfg: CfgNode) -> None:
 
 @rule
 def training_crops_fit(cfg: CfgNode) -> None:
-    low, high = cfg.DATA.TRAIN_JITTER_SCALES
-    if low > high:
-        raise ConfigError(f"DATA.TRAIN_JITTER_SCALES {cfg.DATA.TRAIN_JITTER_SCALES} must be [low, high].")
+    low = cfg.DATA.TRAIN_JITTER_SCALES[0]
     relative = cfg.AUG.ENABLE and cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE
     if cfg.DATA.TRAIN_JITTER_ASPECT_RELATIVE and not cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE:
         raise ConfigError(
@@ -292,8 +194,6 @@ def training_crops_fit(cfg: CfgNode) -> None:
 @rule
 def multi_scale_crops_are_shares(cfg: CfgNode) -> None:
     scales = cfg.DATA.TRAIN_CROP_SCALES
-    if not all(isinstance(scale, int | float) and 0 < scale <= 1 for scale in scales):
-        raise ConfigError(f"DATA.TRAIN_CROP_SCALES {scales} must be shares above 0, at most 1.")
     if scales and cfg.AUG.ENABLE and cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE:
         raise ConfigError(
             "DATA.TRAIN_CROP_SCALES and DATA.TRAIN_JITTER_SCALES_RELATIVE exclude each other. Set one []."
@@ -301,10 +201,10 @@ def multi_scale_crops_are_shares(cfg: CfgNode) -> None:
 
 
 @rule
-def directions_of_colour_are_a_matrix(cfg: CfgNode) -> None:
-    rows = cfg.DATA.TRAIN_PCA_EIGVEC
-    if [len(row) if isinstance(row, list | tuple) else 0 for row in rows] != [3, 3, 3]:
-        raise ConfigError(f"DATA.TRAIN_PCA_EIGVEC {rows} must be three rows of three numbers.")
+def an_architecture_is_known_or_told(cfg: CfgNode) -> None:
+    arch, default = cfg.MODEL.ARCH, DECLARED["MODEL.ARCH"].default
+    if arch.lower() not in (*ARCHITECTURES, default):
+        cfg.remember(f"MODEL.ARCH {arch} is not used: MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME} says which model it is.")
 
 
 # Keys of a section that several models share and only one of them reads.

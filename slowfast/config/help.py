@@ -5,7 +5,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from slowfast.config.compat import accepted_keys
-from slowfast.config.defaults import DECLARED
+from slowfast.config.keys import DECLARED
 from slowfast.config.unbuilt import UNBUILT
 
 READ = re.compile(r"\bcfg\.((?:[A-Z0-9_]+\.)*[A-Z][A-Za-z0-9_]*)\b")

@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 from slowfast.config.compat import accepted_keys, without_effect
-from slowfast.config.defaults import get_cfg
 from slowfast.config.files import Source, flatten, nest, read_with_bases
+from slowfast.config.keys import get_cfg
 from slowfast.config.node import CfgNode, pairs
 from slowfast.config.presets import preset_name
 

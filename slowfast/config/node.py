@@ -41,6 +41,10 @@ class CfgNode(YacsNode):
             return True
         return flatten(self).get(key) != self.__dict__.get("_defaults", {}).get(key)
 
+    def told_by(self, key: str) -> str:
+        """Where a dotted key was set, as the beginning of a message: `FILE:LINE: `; empty: nowhere that has a name."""
+        return prefix(self.__dict__.get("_origins", {}).get(key, ""))
+
     def merge_flat(self, values: dict[str, object], origin: str = "", lines: dict[str, int] | None = None) -> set[str]:
         """Sets dotted keys, each checked and coerced, and returns them as they are spelled here.
 
@@ -57,6 +61,7 @@ class CfgNode(YacsNode):
             for key, value in translated.items():
                 self._set_value(key, value, where)
                 merged.add(key)
+                self.__dict__.setdefault("_origins", {})[key] = where
         self.__dict__.setdefault("_merged", set()).update(merged)
         return merged
 

@@ -3,8 +3,8 @@
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from slowfast.config.defaults import DECLARED
 from slowfast.config.files import ConfigError, flatten
+from slowfast.config.keys import DECLARED
 from slowfast.config.node import CfgNode
 
 

@@ -1,6 +1,6 @@
 """Data sets and the path from a list line to a batch: sections DATA, DATA_LOADER, AUG and MIXUP."""
 
-from slowfast.datasets import events, frames, imagenet, kinetics, kinetics_sparse, motion
+from slowfast.datasets import events, frames, imagenet, kinetics, kinetics_sparse, motion, section
 from slowfast.datasets.bad_videos import BadVideos, list_rows
 from slowfast.datasets.base import Sample, VideoDataset
 from slowfast.datasets.build import (
@@ -37,6 +37,7 @@ __all__ = [
     "motion",
     "normalize",
     "prefetch",
+    "section",
     "warn_equal_lists",
     "warn_mirrored_directions",
 ]

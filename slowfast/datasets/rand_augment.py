@@ -166,10 +166,10 @@ class RandAugment:
                 kind = None
                 break
             values[match[1]] = float(match[2])
-        if kind != "rand" or values.get("w", 0.0) != 0.0:
+        if kind != "rand" or values.get("w", 0.0) != 0.0 or values.get("n", 2.0) < 1:
             raise ValueError(
-                f"AUG.AA_TYPE {text!r} is not rand with sections m, n, p, mstd, inc and w0, each once, such as "
-                "rand-m7-n4-mstd0.5-inc1. Correct it, or leave it empty for none."
+                f"AUG.AA_TYPE {text!r} is not rand with sections m, n (at least 1), p, mstd, inc and w0, each once, "
+                "such as rand-m7-n4-mstd0.5-inc1. Correct it, or leave it empty for none."
             )
         return cls(
             level=values.get("m", TOP_LEVEL),

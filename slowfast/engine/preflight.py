@@ -1,6 +1,5 @@
 """What can go wrong late is tried first: lists, videos, every view of a test video, weights, shapes, disk."""
 
-import shutil
 from pathlib import Path
 
 import torch
@@ -15,18 +14,17 @@ from slowfast.datasets import (
     warn_equal_lists,
     warn_mirrored_directions,
 )
+from slowfast.engine.launch import accumulation_steps
 from slowfast.engine.ledger import refuse_foreign_checkpoints
-from slowfast.engine.weights import given_test_weights, load_test_weights
+from slowfast.engine.room import PreflightError, check_disk, check_memory, check_places
+from slowfast.engine.weights import given_test_weights, load_initial_weights, load_test_weights
 from slowfast.evaluation.complexity import count_flops, count_parameters
 from slowfast.models import build_model, model_class
+from slowfast.models.pretrained import initial_weights
 from slowfast.spiking import TooFewValuesError
-from slowfast.utils.checkpoint import sharding
+from slowfast.utils.checkpoint import run_checkpoints, sharding
 from slowfast.utils.distributed import get_world_size, on_master, processes_per_machine
 from slowfast.utils.logging import logger
-
-
-class PreflightError(ValueError):
-    """The run cannot end well as it is configured; the message says why and what to set."""
 
 
 def preflight(cfg) -> int:
@@ -49,6 +47,14 @@ def check_run(cfg) -> int:
         if cfg.DIST.STRATEGY == "fsdp" and get_world_size() > 1:
             sharding()  # raises if its checkpoints could not be written
     weights = given_test_weights(cfg) if cfg.TEST.ENABLE else None
+    check_places(cfg)
+    check_memory(cfg)
+    model = build_model(cfg)
+    if cfg.TRAIN.ENABLE:
+        check_initial_weights(cfg, model)
+        check_disk(cfg, model)
+    if weights:
+        load_test_weights(cfg, model, weights)
     splits = ("train", "val") * cfg.TRAIN.ENABLE + ("test",) * cfg.TEST.ENABLE
     datasets = {split: build_dataset(cfg, split) for split in splits}
     for split, dataset in datasets.items():
@@ -56,22 +62,40 @@ def check_run(cfg) -> int:
         check_videos(dataset, cfg.DATA.CHECK_VIDEOS)
     for warning in filter(None, (warn_equal_lists(cfg), warn_mirrored_directions(cfg))):
         logger.warning(warning)
-    model = build_model(cfg)
     if cfg.TRAIN.ENABLE:
         check_batches(cfg, model, datasets["train"])
-    if weights:
-        load_test_weights(cfg, model, weights)
-    check_disk(cfg, model)
     flops = [check_views(cfg, model, split, dataset) for split, dataset in datasets.items()]
     if cfg.LOG_MODEL_INFO:
         log_model_info(cfg, model)
     return min(flops, default=0)
 
 
+def check_initial_weights(cfg, model: nn.Module) -> None:
+    """Loads what training will start from into the preflight's model, unless OUTPUT_DIR holds a run to go on with.
+
+    Raises:
+        OSError: the file is not there.
+        CheckpointError: it is damaged, no checkpoint, or does not fit.
+    """
+    path = cfg.TRAIN.CHECKPOINT_FILE_PATH or initial_weights(model)
+    if not path or (cfg.TRAIN.AUTO_RESUME and run_checkpoints(cfg.OUTPUT_DIR)):
+        return
+    if not Path(path).exists():
+        key = "TRAIN.CHECKPOINT_FILE_PATH" if cfg.TRAIN.CHECKPOINT_FILE_PATH else "The model's weights to start from"
+        raise FileNotFoundError(f"{key}: there is no {path}. Set it to the weights to start from.")
+    load_initial_weights(cfg, model, path)
+
+
 def check_batches(cfg, model: nn.Module, dataset) -> None:
     """Every process needs a video in each step, and two where something of one sample cannot be computed."""
     world_size, num_videos = get_world_size(), dataset.num_videos
     steps = -(-num_videos // (cfg.TRAIN.BATCH_SIZE // processes_per_machine(cfg) * world_size))
+    if accumulation_steps(cfg, world_size) > steps:
+        key = "GLOBAL_BATCH_SIZE" if cfg.GLOBAL_BATCH_SIZE else "SOLVER.GRADIENT_ACCUMULATION_STEPS"
+        raise PreflightError(
+            f"{key} asks for {accumulation_steps(cfg, world_size)} steps for an update of the weights, and an epoch "
+            f"has {steps} ({num_videos} videos, TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE}). Set a smaller {key}."
+        )
     per_process = num_videos // steps // world_size  # in the smallest step, the smallest share
     why = needs_more(cfg, model, dataset, per_process * cfg.AUG.NUM_SAMPLE)
     if why:
@@ -111,24 +135,6 @@ def check_views(cfg, model: nn.Module, split: str, dataset) -> int:
     if tuple(logits.shape) != expected:
         raise PreflightError(f"{cfg.MODEL.MODEL_NAME} returns {tuple(logits.shape)} for a clip, not {expected}.")
     return counter.get_total_flops() // 2  # it counts 2 for a multiply-add
-
-
-def check_disk(cfg, model: nn.Module) -> None:
-    """Free space for the checkpoints this run will write: weights and, for Adam, two moments each."""
-    if not cfg.TRAIN.ENABLE:
-        return
-    moments = 1 if cfg.SOLVER.OPTIMIZING_METHOD == "sgd" else 2
-    size = 4 * count_parameters(model) * (1 + moments)
-    epochs = -(-cfg.SOLVER.MAX_EPOCH // cfg.TRAIN.CHECKPOINT_PERIOD)
-    # Besides: the best, one being written, and two of steps.
-    count = min(epochs, cfg.TRAIN.KEEP_CHECKPOINTS or epochs) + 4
-    free = shutil.disk_usage(cfg.OUTPUT_DIR).free
-    if size * count > free:
-        raise PreflightError(
-            f"OUTPUT_DIR {cfg.OUTPUT_DIR} has {free / 1e9:.1f} GB free and {count} checkpoints of {size / 1e9:.2f} GB "
-            f"need {size * count / 1e9:.1f} GB. Set TRAIN.KEEP_CHECKPOINTS, raise TRAIN.CHECKPOINT_PERIOD or set "
-            "OUTPUT_DIR to a larger disk."
-        )
 
 
 def log_model_info(cfg, model: nn.Module) -> None:

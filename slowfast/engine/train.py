@@ -17,7 +17,7 @@ from slowfast.engine.parallel import gathered
 from slowfast.engine.progress import Progress
 from slowfast.engine.signals import RunInterrupted
 from slowfast.engine.step import Learner
-from slowfast.engine.weights import load_into
+from slowfast.engine.weights import load_initial_weights, warn_other_settings
 from slowfast.evaluation.meters import TrainMeter, gpu_mem, merge_meters, ram, val_iter_stats
 from slowfast.evaluation.report import Training
 from slowfast.models.pretrained import initial_weights
@@ -115,13 +115,8 @@ class Trainer:
             self.load(path)
 
     def load(self, path: str | Path) -> None:
-        report = load_into(
-            self.cfg,
-            self.model,
-            path,
-            max_unloaded=self.cfg.MODEL.MAX_UNLOADED,
-            clear_patterns=tuple(self.cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN),
-        )
+        report = load_initial_weights(self.cfg, self.model, path)
+        warn_other_settings(self.cfg, report.settings, path)
         logger.info("Initial weights from %s", report)
 
     def train_epoch(self, start: Position, loader) -> dict[str, float]:

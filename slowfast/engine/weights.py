@@ -6,7 +6,7 @@ import torch
 import yaml
 from torch import nn
 
-from slowfast.config.defaults import DECLARED
+from slowfast.config.keys import DECLARED
 from slowfast.config.node import flatten
 from slowfast.models import build_model
 from slowfast.models.pretrained import LoadReport, MisfitError, load_weights
@@ -60,14 +60,24 @@ def shapes_of(cfg) -> dict[str, torch.Size]:
         return {name: tensor.shape for name, tensor in build_model(cfg).state_dict().items()}
 
 
+def load_initial_weights(cfg, model: nn.Module, path: str | Path) -> LoadReport:
+    """Loads what training starts from: the head may be new, and MODEL.MAX_UNLOADED of the model besides.
+
+    Raises:
+        CheckpointError: as `load_into`.
+    """
+    patterns = tuple(cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN)
+    return load_into(cfg, model, path, max_unloaded=cfg.MODEL.MAX_UNLOADED, clear_patterns=patterns)
+
+
 def load_into(cfg, model: nn.Module, path: str | Path, **options) -> LoadReport:
-    """`load_weights` from a file, and a warning of settings it was trained with otherwise.
+    """`load_weights` from a file.
 
     Raises:
         CheckpointError: as `load_weights`; where the file's settings tell why it does not fit, one sentence with them.
     """
     try:
-        report = load_weights(model, path, **options)
+        return load_weights(model, path, **options)
     except MisfitError as error:
         others = other_shapes(cfg, error.report.settings)
         if not others:
@@ -75,8 +85,6 @@ def load_into(cfg, model: nn.Module, path: str | Path, **options) -> LoadReport:
         raise CheckpointError(
             f"{path} does not fit this model: it was trained with {others}. Set it as it was, or take other weights."
         ) from error
-    warn_other_settings(cfg, report.settings, path)
-    return report
 
 
 def test_weights(cfg) -> Path:
@@ -128,9 +136,11 @@ def will_be_written(cfg, path: Path) -> bool:
 
 
 def load_test_weights(cfg, model: nn.Module, path: Path) -> LoadReport:
-    """Loads what is to be tested, of which a head of the model's classes is part.
+    """Loads what is to be tested, of which a head of the model's classes is part; warns of other settings.
 
     Raises:
         CheckpointError: as `load_into`.
     """
-    return load_into(cfg, model, path, new_head=False)
+    report = load_into(cfg, model, path, new_head=False)
+    warn_other_settings(cfg, report.settings, path)
+    return report

@@ -9,6 +9,8 @@ import torch
 from fvcore.common.history_buffer import HistoryBuffer
 from torch import Tensor
 
+from slowfast.utils.memory import machine_memory
+
 
 def topk_errors(logits: Tensor, targets: Tensor, ks: tuple[int, ...] = (1, 5)) -> list[Tensor]:
     """Share of samples whose class is not among the k best logits, in percent, a scalar tensor for each k.
@@ -31,9 +33,7 @@ def gpu_mem() -> str:
 def ram() -> str:
     """Peak memory of this process over the machine's memory."""
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    with open("/proc/meminfo") as file:
-        total = int(file.readline().split()[1]) / 2**20
-    return f"{used:.2f}/{total:.2f}G"
+    return f"{used:.2f}/{machine_memory() / 2**30:.2f}G"
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from slowfast.config import CfgNode, apply_preset, named_model, preset_model
+from slowfast.config.check import values_are_valid
 from slowfast.config.presets import PRESETS, preset_name
 from slowfast.spiking.packing import pack_spikes
 from slowfast.utils.registry import Registry
@@ -19,9 +20,11 @@ def build_model(cfg: CfgNode) -> nn.Module:
 
     Raises:
         KeyError: no such model; the message lists those that exist.
+        ValueError: keys with values that they cannot have, or that do not go together.
     """
     cfg = cfg.clone()
     apply_preset(cfg)
+    values_are_valid(cfg)
     model = model_class(cfg.MODEL.MODEL_NAME)(cfg)
     return pack_spikes(model) if cfg.SNN.PACK_SPIKES else model
 

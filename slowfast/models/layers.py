@@ -1,5 +1,6 @@
 """Layers and helpers that several models use."""
 
+from collections.abc import Iterable
 from functools import partial
 
 import torch.nn.functional as F
@@ -70,11 +71,15 @@ class MLP(nn.Module):
         return self.drop(self.fc2(self.drop(F.gelu(self.fc1(x)))))
 
 
-def choose(options, key: str, value: str):
-    """`options[value]` (or the value itself from a tuple), or an error that lists the options of `key`."""
-    if value not in options:
-        raise ValueError(f"{key} {value!r} does not exist. Set it to one of: {', '.join(options)}.")
-    return options[value] if isinstance(options, dict) else value
+def refuse_remainder(key: str, part: int, wholes_key: str, wholes: Iterable[int]) -> None:
+    """Refuses a number of heads, or of one's channels, that does not divide all the widths.
+
+    Raises:
+        ValueError: with both keys.
+    """
+    for whole in wholes:
+        if whole % part:
+            raise ValueError(f"{key} {part} does not divide {whole} of {wholes_key}. Set a divisor.")
 
 
 def init_linear(module: nn.Module) -> None:

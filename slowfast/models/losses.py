@@ -5,6 +5,9 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
+from slowfast.config import Key, add_section
+from slowfast.config.valid import registered
+
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy with targets that are classes [B] or distributions over them [B, K] (MixUp)."""
@@ -44,9 +47,19 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": mse,
 }
 
+add_section(
+    "MODEL",
+    {
+        "LOSS_FUNC": Key(
+            "cross_entropy",
+            "Training loss. All take logits: cross_entropy; soft_cross_entropy (with MIXUP.ENABLE); bce_logit (binary "
+            "cross-entropy of each class's sigmoid); bce (of the softmax; upstream's takes probabilities); mse.",
+            valid=registered(LOSSES),
+        ),
+    },
+)
+
 
 def build_loss(cfg) -> Callable[[Tensor, Tensor], Tensor]:
     """The loss MODEL.LOSS_FUNC names."""
-    if cfg.MODEL.LOSS_FUNC not in LOSSES:
-        raise ValueError(f"MODEL.LOSS_FUNC {cfg.MODEL.LOSS_FUNC!r} does not exist. Set one of: {', '.join(LOSSES)}.")
     return LOSSES[cfg.MODEL.LOSS_FUNC]

@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from slowfast.config import CfgNode, ConfigError, add_preset, add_section, preset_model
+from slowfast.config import CfgNode, ConfigError, Key, add_preset, add_section, preset_model
 from slowfast.config.check import rule
+from slowfast.config.valid import RATIO, TEXT, listed, whole
 from slowfast.models.build import MODEL_REGISTRY
-from slowfast.models.layers import Stage, init_linear
+from slowfast.models.layers import Stage, init_linear, refuse_remainder
 from slowfast.models.layouts import Layout
 from slowfast.models.repconv import RepConv, fold_rep_convs
 from slowfast.spiking import SharedBatchNorm, build_neuron, per_step
@@ -20,14 +21,19 @@ from slowfast.spiking import SharedBatchNorm, build_neuron, per_step
 add_section(
     "METASPIKFORMER",
     {
-        "EMBED_DIM": ([96, 192, 384, 480], "Channels of the four stages; the first half of stage 1 has half of its."),
-        "NUM_HEADS": (8, "Attention heads of stages 3 and 4."),
-        "MLP_RATIO": (4, "Hidden over outer channels in all blocks."),
-        "KD": (False, "A second classifier, for distillation: training gives both logits, evaluation their mean."),
-        "TIME_STEPS": (1, "Time steps an image, a clip of one frame, is shown for; else the frames are the steps."),
-        "PRETRAIN_NAME": (
-            None,
-            "Weights to start training from, a path or a name for $CKPT_ROOT/NAME.pth. None: none.",
+        "EMBED_DIM": Key(
+            [96, 192, 384, 480],
+            "Channels of the four stages; the first half of stage 1 has half of its.",
+            valid=listed(whole(1), 4),
+        ),
+        "NUM_HEADS": Key(8, "Attention heads of stages 3 and 4.", valid=whole(1)),
+        "MLP_RATIO": Key(4, "Hidden over outer channels in all blocks.", valid=RATIO),
+        "KD": Key(False, "A second classifier, for distillation: training gives both logits, evaluation their mean."),
+        "TIME_STEPS": Key(
+            1, "Time steps an image, a clip of one frame, is shown for; else the frames are the steps.", valid=whole(1)
+        ),
+        "PRETRAIN_NAME": Key(
+            None, "Weights to start training from, a path or a name for $CKPT_ROOT/NAME.pth. None: none.", valid=TEXT
         ),
     },
 )
@@ -237,10 +243,8 @@ def check_geometry(cfg) -> None:
     """Refuses widths that do not split, and steps that the clip's frames contradict."""
     section = cfg.METASPIKFORMER
     if section.EMBED_DIM[0] % 2:
-        raise ValueError(f"METASPIKFORMER.EMBED_DIM {section.EMBED_DIM}: the first is halved and must be even.")
-    for dim in section.EMBED_DIM[2:]:
-        if dim % section.NUM_HEADS:
-            raise ValueError(f"METASPIKFORMER.NUM_HEADS {section.NUM_HEADS} does not divide EMBED_DIM {dim}.")
+        raise ValueError(f"METASPIKFORMER.EMBED_DIM {section.EMBED_DIM}: the first is halved. Set an even number.")
+    refuse_remainder("METASPIKFORMER.NUM_HEADS", section.NUM_HEADS, "METASPIKFORMER.EMBED_DIM", section.EMBED_DIM[2:])
     if section.TIME_STEPS > 1 and cfg.DATA.NUM_FRAMES not in (1, section.TIME_STEPS):
         raise ValueError(
             f"METASPIKFORMER.TIME_STEPS {section.TIME_STEPS} is for images, and DATA.NUM_FRAMES is "

@@ -7,7 +7,8 @@ block with a convolution over three frames. Both average over time and space bef
 
 from torch import Tensor, nn
 
-from slowfast.config import add_preset, add_section
+from slowfast.config import Key, add_preset, add_section
+from slowfast.config.valid import TEXT, choice, listed, whole
 from slowfast.models.build import MODEL_REGISTRY
 from slowfast.models.layers import Stage
 from slowfast.models.layouts import SLOWFAST_RESNET, TORCHVISION_RESNET
@@ -19,19 +20,25 @@ TRANS_FUNC, NUM_BLOCK_TEMP_KERNEL = "bottleneck_transform", [[3], [4], [6], [3]]
 add_section(
     "RESNET",
     {
-        "DEPTH": (50, "Layers: 18, 34, 50, 101 or 152."),
-        "WIDTH_PER_GROUP": (64, "Channels of the first stage's inner convolutions (50 layers and more)."),
-        "ZERO_INIT_FINAL_BN": (False, "Start every block as the identity."),
-        "TEMPORAL_KERNELS": (
+        "DEPTH": Key(50, "Layers: 18, 34, 50, 101 or 152.", valid=choice(18, 34, 50, 101, 152)),
+        "WIDTH_PER_GROUP": Key(
+            64, "Channels of the first stage's inner convolutions (50 layers and more).", valid=whole(1)
+        ),
+        "ZERO_INIT_FINAL_BN": Key(False, "Start every block as the identity."),
+        "TEMPORAL_KERNELS": Key(
             None,
             "Frames the first convolution of a block sees, for each stage. None: as MODEL.ARCH (c2d, slow).",
+            valid=listed(whole(1), 4),
         ),
-        "TRANS_FUNC": (TRANS_FUNC, "Block. The one of DEPTH is built, and another that is set here is refused."),
-        "NUM_BLOCK_TEMP_KERNEL": (
+        "TRANS_FUNC": Key(
+            TRANS_FUNC, "Block. The one of DEPTH is built, and another that is set here is refused.", valid=TEXT
+        ),
+        "NUM_BLOCK_TEMP_KERNEL": Key(
             NUM_BLOCK_TEMP_KERNEL,
             "Blocks of each stage that see TEMPORAL_KERNELS frames: all of them, and another number is refused.",
+            valid=listed(listed(whole(1), 1), 4),
         ),
-        "TEMPORAL_POOL": (None, "Frames pooled after the first stage. None: as MODEL.ARCH."),
+        "TEMPORAL_POOL": Key(None, "Frames pooled after the first stage. None: as MODEL.ARCH.", valid=whole(1)),
     },
 )
 
@@ -113,8 +120,6 @@ def image_resnet(depth: int, **options) -> nn.Module:
     """torchvision's ResNet of that depth, untrained, with norms that know synchronisation and recomputation."""
     from torchvision.models import resnet  # not needed to import this package
 
-    if depth not in (18, 34, 50, 101, 152):
-        raise ValueError(f"RESNET.DEPTH {depth} does not exist. Set it to 18, 34, 50, 101 or 152.")
     return getattr(resnet, f"resnet{depth}")(weights=None, norm_layer=BatchNorm, **options)
 
 

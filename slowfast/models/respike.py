@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowfast.config import add_preset, add_section
+from slowfast.config import Key, add_preset, add_section
+from slowfast.config.valid import RATE, TEXT, choice, whole
 from slowfast.models.build import MODEL_REGISTRY
 from slowfast.models.cross_fusion import SpatialTransformer
-from slowfast.models.layers import Stage, choose
+from slowfast.models.layers import Stage
 from slowfast.models.layouts import TORCHVISION_RESNET, Layout
 from slowfast.models.resnet import image_resnet
 from slowfast.spiking import StepBatchNorm, build_neuron, checkpointed, per_step
@@ -24,26 +25,32 @@ from slowfast.spiking import StepBatchNorm, build_neuron, checkpointed, per_step
 add_section(
     "RESPIKE",
     {
-        "BACKBONE": ("resnet18", "Network of the key frames: resnet18 or resnet50."),
-        "KEY_FRAME_STRIDE": (
+        "BACKBONE": Key(
+            "resnet18", "Network of the key frames: resnet18 or resnet50.", valid=choice("resnet18", "resnet50")
+        ),
+        "KEY_FRAME_STRIDE": Key(
             4,
             "Frames of a group: a key frame and the residual frames behind it. Divides DATA.NUM_FRAMES.",
             "frames",
+            valid=whole(2),
         ),
-        "WIDTH_MULT": (4, "Width of the spiking branch: its first stage has 16 times as many channels. Even."),
-        "DOWNSAMPLE": (
+        "WIDTH_MULT": Key(
+            4, "Width of the spiking branch: its first stage has 16 times as many channels. Even.", valid=whole(2)
+        ),
+        "DOWNSAMPLE": Key(
             False,
             "Fuse after stage 1 too, at 1/4 of its resolution, and after stage 2 at 1/2; else after stages 2, 3 and 4 "
             "at their own.",
         ),
-        "TRANSFORMER_DEPTH": (1, "Transformer blocks of a fusion."),
-        "DIM_HEAD": (32, "Channels of an attention head."),
-        "DROPOUT": (0.0, "Dropout in the fusions."),
-        "PER_KEY_FRAME_LOGITS": (False, "Return logits [B, key frames, K] instead of their mean [B, K]."),
-        "PRETRAINED": (
+        "TRANSFORMER_DEPTH": Key(1, "Transformer blocks of a fusion.", valid=whole(1)),
+        "DIM_HEAD": Key(32, "Channels of an attention head.", valid=whole(1)),
+        "DROPOUT": Key(0.0, "Dropout in the fusions.", valid=RATE),
+        "PER_KEY_FRAME_LOGITS": Key(False, "Return logits [B, key frames, K] instead of their mean [B, K]."),
+        "PRETRAINED": Key(
             "",
             "torchvision ResNet weights for the key frames' network to start training from, a path or a name for "
             "$CKPT_ROOT/NAME.pth; empty: none.",
+            valid=TEXT,
         ),
     },
 )
@@ -154,7 +161,7 @@ class ReSpike(nn.Module):
         self.pretrained = cfg.RESPIKE.PRETRAINED
         check_widths(cfg)
         check_clip(cfg.DATA.NUM_FRAMES, cfg.DATA.TRAIN_CROP_SIZE, self.stride)
-        net = image_resnet(choose(DEPTHS, "RESPIKE.BACKBONE", cfg.RESPIKE.BACKBONE))
+        net = image_resnet(DEPTHS[cfg.RESPIKE.BACKBONE])
         stem = nn.Conv2d(cfg.DATA.INPUT_CHANNEL_NUM[0], 64, 7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
         self.ann_layer0 = nn.Sequential(stem, net.bn1, net.relu, net.maxpool)

@@ -7,7 +7,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from slowfast.config import add_preset, add_section
+from slowfast.config import Key, add_preset, add_section
+from slowfast.config.valid import choice, listed, whole
 from slowfast.models.build import MODEL_REGISTRY
 from slowfast.models.layers import Stage
 from slowfast.spiking import SharedBatchNorm, build_neuron
@@ -15,9 +16,15 @@ from slowfast.spiking import SharedBatchNorm, build_neuron
 add_section(
     "SEWRESNET",
     {
-        "LAYERS": ([3, 4, 23, 3], "Blocks of the four stages."),
-        "BLOCK": ("bottleneck", "Kind of block: basic (18 and 34 layers) or bottleneck."),
-        "CNF": ("ADD", "How a block joins its branch's spikes to its input: ADD, AND or IAND."),
+        "LAYERS": Key([3, 4, 23, 3], "Blocks of the four stages.", valid=listed(whole(1), 4)),
+        "BLOCK": Key(
+            "bottleneck", "Kind of block: basic (18 and 34 layers) or bottleneck.", valid=choice("basic", "bottleneck")
+        ),
+        "CNF": Key(
+            "ADD",
+            "How a block joins its branch's spikes to its input: ADD, AND or IAND.",
+            valid=choice("ADD", "AND", "IAND"),
+        ),
     },
 )
 
@@ -42,10 +49,6 @@ class SEWResNet(nn.Module):
         from spikingjelly.activation_based.model import sew_resnet  # imports torchvision
 
         blocks = {"basic": sew_resnet.BasicBlock, "bottleneck": sew_resnet.Bottleneck}
-        if cfg.SEWRESNET.BLOCK not in blocks:
-            raise ValueError(f"SEWRESNET.BLOCK {cfg.SEWRESNET.BLOCK!r} does not exist. Set it to basic or bottleneck.")
-        if cfg.SEWRESNET.CNF not in ("ADD", "AND", "IAND"):
-            raise ValueError(f"SEWRESNET.CNF {cfg.SEWRESNET.CNF!r} does not exist. Set it to ADD, AND or IAND.")
         neuron = build_neuron(cfg)
         self.net = sew_resnet.SEWResNet(
             blocks[cfg.SEWRESNET.BLOCK],

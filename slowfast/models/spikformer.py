@@ -5,19 +5,20 @@ The clip's frames are its time steps; the logits are averaged over them, as the 
 
 from torch import Tensor, nn
 
-from slowfast.config import add_preset, add_section
+from slowfast.config import Key, add_preset, add_section
+from slowfast.config.valid import RATIO, choice, whole
 from slowfast.models.build import MODEL_REGISTRY
-from slowfast.models.layers import Stage
+from slowfast.models.layers import Stage, refuse_remainder
 from slowfast.spiking import BatchNorm, build_neuron
 
 add_section(
     "SPIKFORMER",
     {
-        "EMBED_DIM": (384, "Channels of the tokens; a multiple of 8 and of NUM_HEADS."),
-        "DEPTH": (8, "Blocks."),
-        "NUM_HEADS": (12, "Attention heads."),
-        "MLP_RATIO": (4, "Hidden over outer channels in the MLPs."),
-        "PATCH_SIZE": (16, "Side of a token: 4 or 16.", "pixels"),
+        "EMBED_DIM": Key(384, "Channels of the tokens; a multiple of 8 and of NUM_HEADS.", valid=whole(1)),
+        "DEPTH": Key(8, "Blocks.", valid=whole(1)),
+        "NUM_HEADS": Key(12, "Attention heads.", valid=whole(1)),
+        "MLP_RATIO": Key(4, "Hidden over outer channels in the MLPs.", valid=RATIO),
+        "PATCH_SIZE": Key(16, "Side of a token: 4 or 16.", "pixels", valid=choice(4, 16)),
     },
 )
 
@@ -39,8 +40,10 @@ class Spikformer(nn.Module):
         super().__init__()
         from spikingjelly.activation_based.model import spikformer
 
-        if cfg.SPIKFORMER.PATCH_SIZE not in (4, 16):
-            raise ValueError(f"SPIKFORMER.PATCH_SIZE {cfg.SPIKFORMER.PATCH_SIZE} does not exist. Set it to 4 or 16.")
+        heads, dims = cfg.SPIKFORMER.NUM_HEADS, [cfg.SPIKFORMER.EMBED_DIM]
+        refuse_remainder("SPIKFORMER.NUM_HEADS", heads, "SPIKFORMER.EMBED_DIM", dims)
+        if dims[0] % 8:
+            raise ValueError(f"SPIKFORMER.EMBED_DIM {dims[0]} is halved three times. Set a multiple of 8.")
         neuron = build_neuron(cfg)
         net = spikformer.Spikformer(
             T=cfg.DATA.NUM_FRAMES,
@@ -50,7 +53,7 @@ class Spikformer(nn.Module):
             patch_size=cfg.SPIKFORMER.PATCH_SIZE,
             num_classes=cfg.MODEL.NUM_CLASSES,
             embed_dims=cfg.SPIKFORMER.EMBED_DIM,
-            num_heads=cfg.SPIKFORMER.NUM_HEADS,
+            num_heads=heads,
             mlp_ratio=cfg.SPIKFORMER.MLP_RATIO,
             depths=cfg.SPIKFORMER.DEPTH,
             spiking_neuron=lambda **_: neuron(),  # all of them run over whole sequences

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from slowfast.config import add_preset, add_unsupported
 from slowfast.models.build import MODEL_REGISTRY
-from slowfast.models.layers import Stage, choose, init_linear
+from slowfast.models.layers import Stage, init_linear
 from slowfast.models.layouts import Layout
 from slowfast.models.uniformer_section import check_head_dim, qkv_scale
 from slowfast.spiking import BATCH_NORMS, BatchNorm, DropPath, build_neuron, per_step
@@ -167,9 +167,9 @@ class SVFormer(nn.Module):
         check_geometry(cfg)
         check_head_dim(cfg)
         neuron = build_neuron(cfg)
-        norm_class = choose(BATCH_NORMS, "UNIFORMER.TIME_NORM", cfg.UNIFORMER.TIME_NORM)
+        norm_class = BATCH_NORMS[cfg.UNIFORMER.TIME_NORM]
         norm = partial(norm_class, time_steps=time_steps)
-        attention_class = choose(ATTENTIONS, "UNIFORMER.ATTENTION", cfg.UNIFORMER.ATTENTION)
+        attention_class = ATTENTIONS[cfg.UNIFORMER.ATTENTION]
         checkpoints = cfg.MODEL.CHECKPOINT_NUM if cfg.MODEL.USE_CHECKPOINT else [0] * 4
         rates = torch.linspace(0, cfg.UNIFORMER.DROP_DEPTH_RATE, sum(depths), device="cpu").split(list(depths))
 
@@ -194,7 +194,7 @@ class SVFormer(nn.Module):
 
         width = dims[3] * (2 if self.fusion else 1)
         self.lif_bf_head = neuron()
-        if choose(("conv", "mean"), "UNIFORMER.TIME_HEAD", cfg.UNIFORMER.TIME_HEAD) == "conv":
+        if cfg.UNIFORMER.TIME_HEAD == "conv":
             side = cfg.DATA.TRAIN_CROP_SIZE // 32
             # As published: with the local path pairs of neighbouring channels share a group, without it none do.
             self.dwconv_bf_head = nn.Conv3d(width, width, (time_steps, side, side), groups=dims[3])
@@ -235,7 +235,8 @@ def check_geometry(cfg) -> None:
     for key in ("TRAIN_CROP_SIZE", "TEST_CROP_SIZE") if cfg.TEST.ENABLE else ("TRAIN_CROP_SIZE",):
         if cfg.DATA[key] % 32:
             size = cfg.DATA[key]
-            raise ValueError(f"SVFormer needs crops that 32 divides: DATA.{key} {size}. Set {round(size / 32) * 32}.")
+            nearest = max(round(size / 32), 1) * 32
+            raise ValueError(f"SVFormer needs crops that 32 divides: DATA.{key} {size}. Set {nearest}.")
 
 
 # The published neuron; upstream trains this family in fp16 and clips the gradient's norm at 20.

@@ -11,31 +11,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowfast.config import add_preset, add_section
+from slowfast.config import Key, add_preset, add_section
+from slowfast.config.valid import RATE, RATIO, TEXT, choice, whole
 from slowfast.models.build import MODEL_REGISTRY
-from slowfast.models.layers import MLP, Attention, SampleDropPath, Stage, choose, init_linear
+from slowfast.models.layers import MLP, Attention, SampleDropPath, Stage, init_linear, refuse_remainder
 from slowfast.models.layouts import Layout
 
 add_section(
     "TIMESFORMER",
     {
-        "ATTENTION_TYPE": (
+        "ATTENTION_TYPE": Key(
             "divided_space_time",
             "divided_space_time: over time, then over each frame; joint_space_time: over all tokens at once; "
             "space_only: over each frame, and the mean over frames.",
+            valid=choice("divided_space_time", "joint_space_time", "space_only"),
         ),
-        "EMBED_DIM": (768, "Channels of a token."),
-        "DEPTH": (12, "Blocks."),
-        "NUM_HEADS": (12, "Attention heads."),
-        "PATCH_SIZE": (16, "Side of a patch.", "pixels"),
-        "MLP_RATIO": (4, "Hidden over outer channels in the MLPs."),
-        "QKV_BIAS": (True, "Bias of the map to queries, keys and values."),
-        "DROP_RATE": (0.0, "Dropout of the tokens, in the MLPs and after attention."),
-        "ATTN_DROP_RATE": (0.0, "Dropout of the attention weights."),
-        "DROP_PATH_RATE": (0.1, "Stochastic depth of the last block; rises linearly from 0 at the first."),
-        "PRETRAINED_MODEL": (
+        "EMBED_DIM": Key(768, "Channels of a token.", valid=whole(1)),
+        "DEPTH": Key(12, "Blocks.", valid=whole(1)),
+        "NUM_HEADS": Key(12, "Attention heads.", valid=whole(1)),
+        "PATCH_SIZE": Key(16, "Side of a patch.", "pixels", valid=whole(1)),
+        "MLP_RATIO": Key(4, "Hidden over outer channels in the MLPs.", valid=RATIO),
+        "QKV_BIAS": Key(True, "Bias of the map to queries, keys and values."),
+        "DROP_RATE": Key(0.0, "Dropout of the tokens, in the MLPs and after attention.", valid=RATE),
+        "ATTN_DROP_RATE": Key(0.0, "Dropout of the attention weights.", valid=RATE),
+        "DROP_PATH_RATE": Key(
+            0.1, "Stochastic depth of the last block; rises linearly from 0 at the first.", valid=RATE
+        ),
+        "PRETRAINED_MODEL": Key(
             "",
             "ImageNet ViT weights to start training from, a path or a name for $CKPT_ROOT/NAME.pth; empty: none.",
+            valid=TEXT,
         ),
     },
 )
@@ -188,7 +193,7 @@ class TimeSformer(nn.Module):
         check_geometry(cfg)
         self.pretrained = cfg.TIMESFORMER.PRETRAINED_MODEL
         self.attention_type = cfg.TIMESFORMER.ATTENTION_TYPE
-        block = choose(ATTENTION_TYPES, "TIMESFORMER.ATTENTION_TYPE", self.attention_type)
+        block = ATTENTION_TYPES[self.attention_type]
         attention = partial(
             Attention,
             num_heads=cfg.TIMESFORMER.NUM_HEADS,
@@ -282,8 +287,7 @@ def mix_tokens(tokens: Tensor, mask: Tensor) -> Tensor:
 def check_geometry(cfg) -> None:
     """Refuses widths that cannot be split into heads and crops without a patch."""
     dim, heads = cfg.TIMESFORMER.EMBED_DIM, cfg.TIMESFORMER.NUM_HEADS
-    if dim % heads:
-        raise ValueError(f"TIMESFORMER.NUM_HEADS {heads} does not divide TIMESFORMER.EMBED_DIM {dim}.")
+    refuse_remainder("TIMESFORMER.NUM_HEADS", heads, "TIMESFORMER.EMBED_DIM", [dim])
     if cfg.DATA.TRAIN_CROP_SIZE < cfg.TIMESFORMER.PATCH_SIZE:
         size, patch = cfg.DATA.TRAIN_CROP_SIZE, cfg.TIMESFORMER.PATCH_SIZE
         raise ValueError(f"DATA.TRAIN_CROP_SIZE {size} has no patch of TIMESFORMER.PATCH_SIZE {patch}. Set {patch}.")

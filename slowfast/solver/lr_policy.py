@@ -3,6 +3,9 @@
 import math
 from collections.abc import Callable
 
+from slowfast.config import Key, add_section
+from slowfast.config.valid import listed, number, registered, whole
+
 
 def cosine(epoch: float, *, base_lr: float, end_lr: float, max_epoch: float, start_epoch: float = 0.0) -> float:
     """Half a cosine from `base_lr` at `start_epoch` to `end_lr` at `max_epoch`; `base_lr` if that is not later."""
@@ -36,6 +39,28 @@ def _steps_of(cfg) -> Callable[[float], float]:
 
 
 LR_POLICIES = {"cosine": _cosine_of, "steps_with_relative_lrs": _steps_of}
+
+add_section(
+    "SOLVER",
+    {
+        "BASE_LR": Key(0.1, "Learning rate after the warm-up, for the whole batch.", valid=number(0, 1000)),
+        "BASE_LR_SCALE_NUM_SHARDS": Key(False, "Multiply the learning rates by NUM_SHARDS."),
+        "LR_POLICY": Key("cosine", "cosine or steps_with_relative_lrs.", valid=registered(LR_POLICIES)),
+        "COSINE_END_LR": Key(0.0, "Learning rate at the end of the cosine.", valid=number(0, 1000)),
+        "COSINE_AFTER_WARMUP": Key(False, "Start the cosine after the warm-up instead of at epoch 0."),
+        "STEPS": Key(
+            [], "Epochs at which LRS takes its next factor; the first is 0.", "epochs", valid=listed(number(0))
+        ),
+        "LRS": Key(
+            [],
+            "Factors of BASE_LR, one for each of STEPS; those beyond them are not used.",
+            valid=listed(number(0, 1000)),
+        ),
+        "MAX_EPOCH": Key(300, "Epochs to train.", "epochs", valid=whole(1)),
+        "WARMUP_EPOCHS": Key(0.0, "Length of the linear warm-up, may be a fraction.", "epochs", valid=number(0, 10**6)),
+        "WARMUP_START_LR": Key(0.01, "Learning rate at the start of the warm-up.", valid=number(0, 1000)),
+    },
+)
 
 
 def build_lr_schedule(cfg) -> Callable[[float], float]:

@@ -6,6 +6,9 @@ from torch import nn
 # Every batch norm of torch and ours derives from this one.
 from torch.nn.modules.batchnorm import _NormBase
 
+from slowfast.config import Key, add_section
+from slowfast.config.valid import RATE, SHARE, listed, number, registered, whole
+
 
 def parameter_groups(model: nn.Module, cfg) -> list[dict]:
     """Three groups: norms (BN.WEIGHT_DECAY), decayed weights, and those without decay.
@@ -59,14 +62,35 @@ def _sgd(groups, cfg):
 
 
 def _adam(groups, cfg):
-    return torch.optim.Adam(groups, lr=cfg.SOLVER.BASE_LR, betas=tuple(cfg.SOLVER.BETAS))
+    return torch.optim.Adam(groups, lr=cfg.SOLVER.BASE_LR, betas=tuple(map(float, cfg.SOLVER.BETAS)))
 
 
 def _adamw(groups, cfg):
-    return torch.optim.AdamW(groups, lr=cfg.SOLVER.BASE_LR, betas=tuple(cfg.SOLVER.BETAS))
+    return torch.optim.AdamW(groups, lr=cfg.SOLVER.BASE_LR, betas=tuple(map(float, cfg.SOLVER.BETAS)))
 
 
 OPTIMIZERS = {"sgd": _sgd, "adam": _adam, "adamw": _adamw}
+
+add_section(
+    "SOLVER",
+    {
+        "OPTIMIZING_METHOD": Key("sgd", "sgd, adam or adamw.", valid=registered(OPTIMIZERS)),
+        "MOMENTUM": Key(0.9, "Momentum of SGD.", valid=RATE),
+        "DAMPENING": Key(0.0, "Dampening of SGD's momentum.", valid=RATE),
+        "NESTEROV": Key(True, "Nesterov momentum."),
+        "BETAS": Key([0.9, 0.999], "Decay rates of Adam's moments.", valid=listed(RATE, 2)),
+        "WEIGHT_DECAY": Key(0.0001, "Weight decay of the weights.", valid=SHARE),
+        "ZERO_WD_1D_PARAM": Key(False, "No weight decay for vectors and biases."),
+        "LEGACY_PARAM_GROUPS": Key(False, "Upstream's groups: weight decay also for the scalar w of a PLIF."),
+        "CLIP_GRAD_L2NORM": Key(
+            None, "Clip the gradient's L2 norm at this value; 0: off. None: as published, else off.", valid=number(0)
+        ),
+        "CLIP_GRAD_VAL": Key(None, "Clip every entry of the gradient at this value; None or 0: off.", valid=number(0)),
+        "GRADIENT_ACCUMULATION_STEPS": Key(
+            1, "Steps whose gradients are averaged for one update.", "steps", valid=whole(1)
+        ),
+    },
+)
 
 
 def build_optimizer(model: nn.Module, cfg) -> torch.optim.Optimizer:

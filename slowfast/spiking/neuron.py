@@ -12,41 +12,77 @@ import torch
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
 
-from slowfast.config import add_section
+from slowfast.config import CfgNode, ConfigError, Key, add_section
+from slowfast.config.check import rule
+from slowfast.config.valid import choice, number, registered, whole
 from slowfast.spiking.kernels import cuda
-from slowfast.spiking.node import LEAKY, LEAKY_FULL_INPUT, SpikingNeuron
+from slowfast.spiking.node import BACKENDS, LEAKY, LEAKY_FULL_INPUT, SpikingNeuron
 from slowfast.utils.registry import Registry
+
+NEURON_REGISTRY = Registry("SNN.NEURON")
+
+
+def surrogates() -> dict[str, type[surrogate.SurrogateFunctionBase]]:
+    """SpikingJelly's surrogate functions that have a sharpness, by their names in lower case."""
+    return {
+        name.lower(): kind
+        for name, kind in vars(surrogate).items()
+        if inspect.isclass(kind)
+        and issubclass(kind, surrogate.SurrogateFunctionBase)
+        and "alpha" in inspect.signature(kind.__init__).parameters
+    }
+
 
 add_section(
     "SNN",
     {
-        "NEURON": (None, "Neuron of every spiking layer: IF, LIF, PLIF, ILIF. None: as the model's publication."),
-        "MAX_SPIKES": (4, "Most spikes of an ILIF in one time step."),
-        "TAU": (None, "Membrane time constant (PLIF: its initial value). None: as published.", "time steps"),
-        "V_THRESHOLD": (None, "Membrane potential from which a neuron fires. None: as published."),
-        "V_RESET": (0.0, "Potential after a spike (hard reset); None subtracts the threshold (soft reset)."),
-        "SURROGATE": (
+        "NEURON": Key(
+            None,
+            "Neuron of every spiking layer: IF, LIF, PLIF, ILIF. None: as the model's publication.",
+            valid=registered(NEURON_REGISTRY),
+        ),
+        "MAX_SPIKES": Key(4, "Most spikes of an ILIF in one time step.", valid=whole(1, 255)),
+        "TAU": Key(
+            None,
+            "Membrane time constant (PLIF: its initial value). None: as published.",
+            "time steps",
+            valid=number(above=1, most=10**6),
+        ),
+        "V_THRESHOLD": Key(
+            None, "Membrane potential from which a neuron fires. None: as published.", valid=number(above=0, most=10**6)
+        ),
+        "V_RESET": Key(
+            0.0,
+            "Potential after a spike (hard reset); None subtracts the threshold (soft reset).",
+            valid=number(-(10**6), 10**6),
+        ),
+        "SURROGATE": Key(
             None,
             "Surrogate gradient by SpikingJelly's name: atan, sigmoid, ... None: as published.",
+            valid=registered(surrogates(), any_case=True),
         ),
-        "SURROGATE_ALPHA": (None, "Sharpness of the surrogate gradient. None: SpikingJelly's default."),
-        "DETACH_RESET": (True, "Keep the gradient out of the reset term."),
-        "DECAY_INPUT": (True, "Scale the input by 1 / tau too (LIF, PLIF)."),
-        "BACKEND": (
+        "SURROGATE_ALPHA": Key(
+            None,
+            "Sharpness of the surrogate gradient. None: SpikingJelly's default.",
+            valid=number(above=0, most=10**6),
+        ),
+        "DETACH_RESET": Key(True, "Keep the gradient out of the reset term."),
+        "DECAY_INPUT": Key(True, "Scale the input by 1 / tau too (LIF, PLIF)."),
+        "BACKEND": Key(
             "auto",
             "Who computes the neurons: cupy (our CUDA kernels; needs CuPy and a GPU), spikingjelly (its own "
             "dispatch), auto (ours on the CPU and where CuPy is, else spikingjelly).",
+            valid=choice(*BACKENDS),
         ),
-        "FUSE_NORM": (True, "Compute a norm and the neuron behind it in one pass, keeping only the norm's input."),
-        "PACK_SPIKES": (False, "Keep spikes for backward as one bit each: less memory, a little slower."),
-        "STATE_DTYPE": (
+        "FUSE_NORM": Key(True, "Compute a norm and the neuron behind it in one pass, keeping only the norm's input."),
+        "PACK_SPIKES": Key(False, "Keep spikes for backward as one bit each: less memory, a little slower."),
+        "STATE_DTYPE": Key(
             "float32",
             "Membrane potential under fp16 and bf16: float32, or input (rounded to the input's dtype each step).",
+            valid=choice("float32", "input"),
         ),
     },
 )
-
-NEURON_REGISTRY = Registry("SNN.NEURON")
 
 
 @NEURON_REGISTRY.register()
@@ -105,15 +141,17 @@ class ILIF(SpikingNeuron, neuron.ILIFNode):
         return self.surrogate_function.max_spike_count
 
 
+@rule
+def a_reset_is_below_the_threshold(cfg: CfgNode) -> None:
+    """Else a neuron that has fired fires in every step that follows."""
+    reset, threshold = cfg.SNN.V_RESET, cfg.SNN.V_THRESHOLD
+    if reset is not None and threshold is not None and reset >= threshold:
+        raise ConfigError(f"SNN.V_RESET {reset} must be below SNN.V_THRESHOLD {threshold}.")
+
+
 def build_surrogate(name: str, alpha: float | None = None) -> surrogate.SurrogateFunctionBase:
     """SpikingJelly's surrogate function of that name, upper or lower case; `alpha` None keeps its default."""
-    known = {
-        key.lower(): value
-        for key, value in vars(surrogate).items()
-        if inspect.isclass(value)
-        and issubclass(value, surrogate.SurrogateFunctionBase)
-        and "alpha" in inspect.signature(value.__init__).parameters
-    }
+    known = surrogates()
     if name.lower() not in known:
         raise ValueError(f"No surrogate gradient named {name!r}. Set SNN.SURROGATE to one of: {sorted(known)}.")
     return known[name.lower()](**({} if alpha is None else {"alpha": float(alpha)}))

@@ -8,7 +8,7 @@ import yaml
 
 from slowfast.config import ConfigError, get_cfg, load_config
 from slowfast.config.compat import ALIASES, translate
-from slowfast.config.defaults import DECLARED, accepted_keys
+from slowfast.config.keys import DECLARED, accepted_keys
 from slowfast.config.node import decode, flatten
 
 REPOSITORY = Path(__file__).parents[2]

@@ -109,10 +109,10 @@ def test_zoo_models_use_our_neurons_and_norms(name):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("SEWResNet", ("SEWRESNET.CNF", "OR"), r"SEWRESNET\.CNF 'OR'.*ADD, AND or IAND"),
-        ("SEWResNet", ("SEWRESNET.BLOCK", "plain"), "basic or bottleneck"),
-        ("Spikformer", ("SPIKFORMER.PATCH_SIZE", 8), "4 or 16"),
-        ("C2D", ("RESNET.DEPTH", 20), "18, 34, 50, 101 or 152"),
+        ("SEWResNet", ("SEWRESNET.CNF", "OR"), r"SEWRESNET\.CNF is 'OR' .*one of: ADD, AND, IAND"),
+        ("SEWResNet", ("SEWRESNET.BLOCK", "plain"), "one of: basic, bottleneck"),
+        ("Spikformer", ("SPIKFORMER.PATCH_SIZE", 8), "one of: 4, 16"),
+        ("C2D", ("RESNET.DEPTH", 20), "18, 34, 50, 101, 152"),
     ],
 )
 def test_impossible_settings_say_what_to_set(name, options, message):

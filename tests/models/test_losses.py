@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from slowfast.config import get_cfg
+from slowfast.config import ConfigError, assert_and_infer_cfg, get_cfg
 from slowfast.models.losses import LOSSES, build_loss
 
 
@@ -63,5 +63,5 @@ def test_two_of_these_values_as_numbers():
 def test_an_unknown_loss_lists_those_that_exist():
     cfg = get_cfg()
     cfg.MODEL.LOSS_FUNC = "focal"
-    with pytest.raises(ValueError, match="soft_cross_entropy"):
-        build_loss(cfg)
+    with pytest.raises(ConfigError, match=r"MODEL\.LOSS_FUNC is 'focal' .*one of: .*soft_cross_entropy"):
+        assert_and_infer_cfg(cfg)

@@ -166,8 +166,8 @@ def test_the_attentions_neuron_has_half_the_threshold():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("METASPIKFORMER.EMBED_DIM", [7, 8, 16, 16]), "must be even"),
-        (("METASPIKFORMER.NUM_HEADS", 3), "does not divide EMBED_DIM 16"),
+        (("METASPIKFORMER.EMBED_DIM", [7, 8, 16, 16]), r"first is halved\. Set an even"),
+        (("METASPIKFORMER.NUM_HEADS", 3), r"does not divide 16 of METASPIKFORMER\.EMBED_DIM\. Set"),
         (("METASPIKFORMER.TIME_STEPS", 4), "TIME_STEPS 4 is for images, and DATA.NUM_FRAMES is 3"),
     ],
 )

@@ -136,7 +136,7 @@ def test_torchvision_weights_start_the_key_frame_branch(backbone, tmp_path):
     ("options", "words"),
     [
         (("DATA.NUM_FRAMES", 6), ["DATA.NUM_FRAMES", "RESPIKE.KEY_FRAME_STRIDE 4"]),
-        (("RESPIKE.KEY_FRAME_STRIDE", 1), ["RESPIKE.KEY_FRAME_STRIDE 1"]),
+        (("RESPIKE.KEY_FRAME_STRIDE", 1), ["RESPIKE.KEY_FRAME_STRIDE is 1", "from 2"]),
         (("DATA.TRAIN_CROP_SIZE", 40), ["DATA.TRAIN_CROP_SIZE", "40"]),
         (("RESPIKE.WIDTH_MULT", 3), ["RESPIKE.WIDTH_MULT 3"]),
         (("RESPIKE.DIM_HEAD", 24), ["RESPIKE.DIM_HEAD 24", "32 channels"]),

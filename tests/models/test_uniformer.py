@@ -156,7 +156,7 @@ def test_attention_is_the_softmax_of_scaled_products():
 
 
 def test_a_head_dimension_that_does_not_divide_is_refused():
-    with pytest.raises(ValueError, match=r"UNIFORMER\.HEAD_DIM 5 does not divide UNIFORMER\.EMBED_DIM 16"):
+    with pytest.raises(ValueError, match=r"UNIFORMER\.HEAD_DIM 5 does not divide 16 of UNIFORMER\.EMBED_DIM"):
         build_model(tiny("UNIFORMER.HEAD_DIM", 5))
 
 

@@ -1,0 +1,103 @@
+"""Whether a run has room for what it makes: memory for model and clips, disk for checkpoints, places for its files."""
+
+import math
+import os
+import shutil
+from pathlib import Path
+
+from torch import nn
+
+from slowfast.engine.weights import shapes_of
+from slowfast.evaluation.complexity import count_parameters
+from slowfast.utils.distributed import processes_per_machine
+from slowfast.utils.memory import machine_memory
+
+MOMENTS = {"sgd": 1}  # tensors of an optimizer for each parameter; all others keep two
+
+
+class PreflightError(ValueError):
+    """The run cannot end well as it is configured; the message says why and what to set."""
+
+
+def check_memory(cfg) -> None:
+    """Refuses sizes that no step of this machine could hold, before anything of them is made.
+
+    Counted is what is there at the least: weights, gradients and moments; a step's clips as bytes and as floats. (What
+    the layers keep for backward depends on the model, and is not.)
+
+    Raises:
+        PreflightError: the keys with their values, what they need and what the machine has.
+    """
+    parameters = sum(math.prod(shape) for shape in shapes_of(cfg).values())
+    copies = 2 + MOMENTS.get(cfg.SOLVER.OPTIMIZING_METHOD, 2) if cfg.TRAIN.ENABLE else 1
+    model = 4 * copies * parameters * processes_per_machine(cfg)
+    needs = {f"The model (MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME} and its section)": model}
+    if cfg.TRAIN.ENABLE:
+        clips = cfg.TRAIN.BATCH_SIZE * cfg.AUG.NUM_SAMPLE
+        what = f"A training step (TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE}, AUG.NUM_SAMPLE {cfg.AUG.NUM_SAMPLE}, "
+        needs[what + described_clip(cfg, "TRAIN_CROP_SIZE")] = 5 * clips * values_of_clip(cfg, cfg.DATA.TRAIN_CROP_SIZE)
+    if cfg.TEST.ENABLE:
+        views = max(cfg.TEST.NUM_ENSEMBLE_VIEWS, 1) * cfg.TEST.NUM_SPATIAL_CROPS
+        what = f"A test video (TEST.NUM_ENSEMBLE_VIEWS {cfg.TEST.NUM_ENSEMBLE_VIEWS}, "
+        needs[what + described_clip(cfg, "TEST_CROP_SIZE")] = views * values_of_clip(cfg, cfg.DATA.TEST_CROP_SIZE)
+    what, most = max(needs.items(), key=lambda need: need[1])
+    there = machine_memory()
+    if most > there:
+        raise PreflightError(
+            f"{what} needs at least {most / 1e9:,.0f} GB of memory, and this machine has {there / 1e9:.0f} GB. Set "
+            "smaller values."
+        )
+
+
+def values_of_clip(cfg, side: int) -> int:
+    return cfg.DATA.INPUT_CHANNEL_NUM[0] * cfg.DATA.NUM_FRAMES * side**2
+
+
+def described_clip(cfg, key: str) -> str:
+    return f"DATA.NUM_FRAMES {cfg.DATA.NUM_FRAMES}, DATA.{key} {cfg.DATA[key]})"
+
+
+def check_disk(cfg, model: nn.Module) -> None:
+    """Free space for the checkpoints this run will write: weights and, for Adam, two moments each."""
+    moments = MOMENTS.get(cfg.SOLVER.OPTIMIZING_METHOD, 2)
+    size = 4 * count_parameters(model) * (1 + moments)
+    epochs = -(-cfg.SOLVER.MAX_EPOCH // cfg.TRAIN.CHECKPOINT_PERIOD)
+    # Besides: the best, one being written, and two of steps.
+    count = min(epochs, cfg.TRAIN.KEEP_CHECKPOINTS or epochs) + 4
+    free = shutil.disk_usage(cfg.OUTPUT_DIR).free
+    if size * count > free:
+        raise PreflightError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} has {free / 1e9:.1f} GB free and {count} checkpoints of {size / 1e9:.2f} GB "
+            f"need {size * count / 1e9:.1f} GB. Set TRAIN.KEEP_CHECKPOINTS, raise TRAIN.CHECKPOINT_PERIOD or set "
+            "OUTPUT_DIR to a larger disk."
+        )
+
+
+def check_places(cfg) -> None:
+    """Refuses folders and files that a key names and that cannot be written, before hours of work lead there.
+
+    Raises:
+        PreflightError: the key, the path and why.
+    """
+    output = Path(cfg.OUTPUT_DIR)
+    folders = {"DATA.DECODE_CACHE": cfg.DATA.DECODE_CACHE}
+    if cfg.TENSORBOARD.ENABLE:
+        folders["TENSORBOARD.LOG_DIR"] = cfg.TENSORBOARD.LOG_DIR and output / cfg.TENSORBOARD.LOG_DIR
+    for key, folder in folders.items():
+        if folder:
+            check_folder(key, Path(folder))
+    if cfg.TEST.ENABLE and cfg.TEST.SAVE_RESULTS_PATH:
+        file = output / cfg.TEST.SAVE_RESULTS_PATH
+        if file.exists() and not file.is_file():
+            raise PreflightError(f"TEST.SAVE_RESULTS_PATH {file} is no file that can be written. Set the name of one.")
+        check_folder("TEST.SAVE_RESULTS_PATH", file.parent)
+
+
+def check_folder(key: str, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable, why = os.access(folder, os.W_OK | os.X_OK), "it is not writable"
+    except OSError as error:
+        writable, why = False, error.strerror
+    if not writable:
+        raise PreflightError(f"{key}: the folder {folder} cannot be written ({why}). Set {key} to another place.")
