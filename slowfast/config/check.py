@@ -83,11 +83,11 @@ def values_are_valid(cfg: CfgNode) -> None:
 @rule
 def channels_have_a_mean_and_a_spread(cfg: CfgNode) -> None:
     channels = cfg.DATA.INPUT_CHANNEL_NUM[0]
-    for key in ("MEAN", "STD"):
-        if len(cfg.DATA[key]) != channels:
+    for key, values in (("DATA.MEAN", cfg.DATA.MEAN), ("DATA.STD", cfg.DATA.STD)):
+        if len(values) != channels:
             raise ConfigError(
-                f"DATA.{key} {cfg.DATA[key]} has {len(cfg.DATA[key])} values, and clips have {channels} channels "
-                f"(DATA.INPUT_CHANNEL_NUM {cfg.DATA.INPUT_CHANNEL_NUM}). Give each channel its value."
+                f"{key} {values} has {len(values)} values, and clips have {channels} channels (DATA.INPUT_CHANNEL_NUM "
+                f"{cfg.DATA.INPUT_CHANNEL_NUM}). Give each channel its value."
             )
 
 
@@ -120,41 +120,6 @@ def accumulation_is_asked_for_once(cfg: CfgNode) -> None:
         raise ConfigError(
             "GLOBAL_BATCH_SIZE and SOLVER.GRADIENT_ACCUMULATION_STEPS both ask for gradient accumulation. "
             "Set GLOBAL_BATCH_SIZE 0 or SOLVER.GRADIENT_ACCUMULATION_STEPS 1."
-        )
-
-
-@rule
-def schedule_is_complete(cfg: CfgNode) -> None:
-    if cfg.SOLVER.WARMUP_EPOCHS > cfg.SOLVER.MAX_EPOCH:
-        cfg.remember("SOLVER.WARMUP_EPOCHS is longer than SOLVER.MAX_EPOCH: training ends within the warm-up.")
-    if cfg.SOLVER.LR_POLICY == "cosine":
-        if cfg.SOLVER.COSINE_END_LR >= cfg.SOLVER.BASE_LR:
-            raise ConfigError(
-                f"SOLVER.COSINE_END_LR {cfg.SOLVER.COSINE_END_LR} must be below SOLVER.BASE_LR {cfg.SOLVER.BASE_LR}."
-            )
-        return
-    steps, lrs = cfg.SOLVER.STEPS, cfg.SOLVER.LRS
-    if not steps or steps[0] != 0 or sorted(steps) != list(steps):
-        raise ConfigError(
-            f"SOLVER.LR_POLICY steps_with_relative_lrs needs SOLVER.STEPS {steps} ascending from 0, as [0, 20, 40]."
-        )
-    if len(lrs) < len(steps):
-        raise ConfigError(
-            f"SOLVER.LRS has {len(lrs)} values and SOLVER.STEPS {len(steps)}. Give each step its factor, such as "
-            "[1, 0.1, 0.01] for [0, 20, 40]."
-        )
-    if len(lrs) > len(steps):
-        unused = ", ".join(map(str, lrs[len(steps) :]))
-        cfg.remember(f"SOLVER.LRS has {len(lrs)} values and SOLVER.STEPS {len(steps)}: {unused} will not be used.")
-
-
-@rule
-def nesterov_has_a_momentum(cfg: CfgNode) -> None:
-    solver = cfg.SOLVER
-    if solver.OPTIMIZING_METHOD == "sgd" and solver.NESTEROV and not (solver.MOMENTUM and not solver.DAMPENING):
-        raise ConfigError(
-            f"SOLVER.NESTEROV needs SOLVER.MOMENTUM above 0, now {solver.MOMENTUM}, and SOLVER.DAMPENING 0, now "
-            f"{solver.DAMPENING}. Set them so, or SOLVER.NESTEROV False."
         )
 
 

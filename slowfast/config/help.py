@@ -1,4 +1,4 @@
-"""`--help-config`: every key with its default, meaning, unit, and the files that read it."""
+"""`--help-config`: every key with its default, unit, meaning, what it may be, and the files that read it."""
 
 import re
 from fnmatch import fnmatch
@@ -30,7 +30,10 @@ def help_config(pattern: str = "*") -> str:
         if fnmatch(name.lower(), glob.lower()):
             unit = f" [{key.unit}]" if key.unit else ""
             files = ", ".join(read_by.get(name, [])) or "no file"
-            paragraphs.append(f"{name} = {key.default!r}{unit}\n    {key.meaning}\n    read by {files}")
+            may_be = f"{key.valid.words()}{', or None' * key.may_be_none}"
+            paragraphs.append(
+                f"{name} = {key.default!r}{unit}\n    {key.meaning}\n    may be {may_be}\n    read by {files}"
+            )
     for group, said in (
         ("never_read", "upstream never reads it either"),
         ("not_built", "its part is not built"),

@@ -11,6 +11,7 @@ from yacs.config import CfgNode as YacsNode
 
 from slowfast.config.compat import translate
 from slowfast.config.files import ConfigError, flatten, nest, read_with_bases
+from slowfast.config.valid import shortened
 
 
 class CfgNode(YacsNode):
@@ -90,7 +91,7 @@ class CfgNode(YacsNode):
             setattr(node, name, coerce(key, value, default, where))
         elif value:  # a section that is empty in the file, with all its keys commented out, sets nothing
             raise ConfigError(
-                f"{prefix(where)}{key} is a section and {value!r} no key of it. Set {key}.KEY to a value."
+                f"{prefix(where)}{key} is a section and {shortened(value)} no key of it. Set {key}.KEY to a value."
             )
 
 
@@ -100,7 +101,7 @@ def pairs(words: list) -> dict[str, object]:
         if "=" in str(key):
             raise ConfigError(f"Options come as KEY VALUE. Type {key.replace('=', ' ', 1)}.")
     if len(words) % 2:
-        raise ConfigError(f"Options come as KEY VALUE pairs, and {words[-1]!r} is left over.")
+        raise ConfigError(f"Options come as KEY VALUE pairs, and {shortened(words[-1])} is left over.")
     return dict(zip(words[::2], words[1::2], strict=True))
 
 
@@ -130,7 +131,7 @@ def decode(value: object) -> object:
         pass  # no literal; TypeError: {{}}
     try:
         parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that does not exist
         return value
     is_list = isinstance(parsed, list) and value.strip().startswith("[")
     return parsed if is_list or isinstance(parsed, bool | None) else value
@@ -144,12 +145,15 @@ def coerce(key: str, value: object, default: object, where: str = "") -> object:
     Raises:
         ConfigError: no value of that type, with `where` it stands.
     """
-    wrong = ConfigError(f"{prefix(where)}{key} is {value!r} and must be {wanted(default)}.")
+    wrong = ConfigError(f"{prefix(where)}{key} is {shortened(value)} and must be {wanted(default)}.")
     if isinstance(default, str):
         return as_text(value, wrong)
     value = decode(os.fspath(value) if isinstance(value, os.PathLike) else value)
     if isinstance(value, list | tuple):
-        value = plain_list(value, wrong)
+        try:
+            value = plain_list(value, wrong)
+        except RecursionError:  # lists within each other without end, or very many of them
+            raise wrong from None
     if not isinstance(value, bool | int | float | str | list | None):
         raise wrong
     if default is None:

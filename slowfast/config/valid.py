@@ -122,5 +122,9 @@ def nearest(value: object, valid: Valid) -> str:
 
 
 def shortened(value: object, most: int = 200) -> str:
-    text = repr(value)
+    """A value in a message: as Python writes it, cut where it is long."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} of very many within each other"
     return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"

@@ -23,6 +23,7 @@ from slowfast.models import build_model, model_class
 from slowfast.models.pretrained import initial_weights
 from slowfast.spiking import TooFewValuesError
 from slowfast.utils.checkpoint import run_checkpoints, sharding
+from slowfast.utils.classes import load_class_names
 from slowfast.utils.distributed import get_world_size, on_master, processes_per_machine
 from slowfast.utils.logging import logger
 
@@ -47,6 +48,8 @@ def check_run(cfg) -> int:
         if cfg.DIST.STRATEGY == "fsdp" and get_world_size() > 1:
             sharding()  # raises if its checkpoints could not be written
     weights = given_test_weights(cfg) if cfg.TEST.ENABLE else None
+    if cfg.TENSORBOARD.CLASS_NAMES_PATH:  # a classes.json beside the lists is perhaps still to be written
+        load_class_names(cfg.TENSORBOARD.CLASS_NAMES_PATH, cfg.MODEL.NUM_CLASSES)
     check_places(cfg)
     check_memory(cfg)
     model = build_model(cfg)

@@ -34,7 +34,7 @@ FREE_KEYS = {
     *("DATA.CHECK_VIDEOS", "DATA.VAL_VIEW", "DATA.TEST_CROP_SIZE", "DATA.ENSEMBLE_METHOD"),
     *("DATA.MAX_BAD_VIDEOS", "DATA.DECODE_CACHE", "DATA.DECODE_CACHE_GB"),
 }
-# What an optimizer keeps of each parameter that it has changed.
+# What an optimizer keeps of each parameter that it has changed; of another one nothing is known.
 ADAM = {"step", "exp_avg", "exp_avg_sq"}
 HYPERPARAMETERS = {"lr", "betas", "eps", "momentum", "dampening", "nesterov", "weight_decay"}
 KIND_FLAGS = {"amsgrad", "maximize", "decoupled_weight_decay"}
@@ -80,14 +80,15 @@ def optimizer_misfits(optimizer: torch.optim.Optimizer, theirs: dict) -> Iterato
     for number, (group, own) in enumerate(zip(theirs["param_groups"], optimizer.param_groups, strict=True)):
         yield from group_misfits(f"optimizer_state/param_groups/{number}", group, own)
     parameters, kind = parameters_of(optimizer), type(optimizer).__name__
+    moments = MOMENTS.get(kind, set())
     for index, values in theirs["state"].items():
         place = f"optimizer_state/state/{index}"
         if index not in range(len(parameters)):
             yield f"its {place} has no parameter"
-        yield from (f"it has no {place}/{name}, which {kind} needs" for name in MOMENTS[kind] - values.keys())
-        if "step" in MOMENTS[kind] and not is_step(values["step"]):
+        yield from (f"it has no {place}/{name}, which {kind} needs" for name in moments - values.keys())
+        if "step" in moments and not is_step(values["step"]):
             yield f"its {place}/step is {described(values['step'])} and must be a count of steps"
-        for name in MOMENTS[kind] - {"step"}:
+        for name in moments - {"step"}:
             if kind == "SGD" and values[name] is None:  # without momentum older versions of torch write so
                 continue
             if wrong := misshapen(f"{place}/{name}", values[name], parameters[index]):

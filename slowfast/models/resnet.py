@@ -20,7 +20,7 @@ TRANS_FUNC, NUM_BLOCK_TEMP_KERNEL = "bottleneck_transform", [[3], [4], [6], [3]]
 add_section(
     "RESNET",
     {
-        "DEPTH": Key(50, "Layers: 18, 34, 50, 101 or 152.", valid=choice(18, 34, 50, 101, 152)),
+        "DEPTH": Key(50, "Layers.", valid=choice(18, 34, 50, 101, 152)),
         "WIDTH_PER_GROUP": Key(
             64, "Channels of the first stage's inner convolutions (50 layers and more).", valid=whole(1)
         ),

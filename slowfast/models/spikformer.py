@@ -18,7 +18,7 @@ add_section(
         "DEPTH": Key(8, "Blocks.", valid=whole(1)),
         "NUM_HEADS": Key(12, "Attention heads.", valid=whole(1)),
         "MLP_RATIO": Key(4, "Hidden over outer channels in the MLPs.", valid=RATIO),
-        "PATCH_SIZE": Key(16, "Side of a token: 4 or 16.", "pixels", valid=choice(4, 16)),
+        "PATCH_SIZE": Key(16, "Side of a token.", "pixels", valid=choice(4, 16)),
     },
 )
 

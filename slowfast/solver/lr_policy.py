@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable
 
-from slowfast.config import Key, add_section
+from slowfast.config import CfgNode, ConfigError, Key, add_section
+from slowfast.config.check import rule
 from slowfast.config.valid import listed, number, registered, whole
 
 
@@ -45,7 +46,7 @@ add_section(
     {
         "BASE_LR": Key(0.1, "Learning rate after the warm-up, for the whole batch.", valid=number(0, 1000)),
         "BASE_LR_SCALE_NUM_SHARDS": Key(False, "Multiply the learning rates by NUM_SHARDS."),
-        "LR_POLICY": Key("cosine", "cosine or steps_with_relative_lrs.", valid=registered(LR_POLICIES)),
+        "LR_POLICY": Key("cosine", "How the learning rate falls.", valid=registered(LR_POLICIES)),
         "COSINE_END_LR": Key(0.0, "Learning rate at the end of the cosine.", valid=number(0, 1000)),
         "COSINE_AFTER_WARMUP": Key(False, "Start the cosine after the warm-up instead of at epoch 0."),
         "STEPS": Key(
@@ -61,6 +62,39 @@ add_section(
         "WARMUP_START_LR": Key(0.01, "Learning rate at the start of the warm-up.", valid=number(0, 1000)),
     },
 )
+
+
+@rule
+def warm_up_ends_before_training(cfg: CfgNode) -> None:
+    if cfg.SOLVER.WARMUP_EPOCHS > cfg.SOLVER.MAX_EPOCH:
+        cfg.remember("SOLVER.WARMUP_EPOCHS is longer than SOLVER.MAX_EPOCH: training ends within the warm-up.")
+
+
+@rule
+def a_cosine_falls(cfg: CfgNode) -> None:
+    if cfg.SOLVER.LR_POLICY == "cosine" and cfg.SOLVER.COSINE_END_LR >= cfg.SOLVER.BASE_LR:
+        raise ConfigError(
+            f"SOLVER.COSINE_END_LR {cfg.SOLVER.COSINE_END_LR} must be below SOLVER.BASE_LR {cfg.SOLVER.BASE_LR}."
+        )
+
+
+@rule
+def steps_have_factors(cfg: CfgNode) -> None:
+    if cfg.SOLVER.LR_POLICY != "steps_with_relative_lrs":
+        return
+    steps, lrs = cfg.SOLVER.STEPS, cfg.SOLVER.LRS
+    if not steps or steps[0] != 0 or sorted(steps) != list(steps):
+        raise ConfigError(
+            f"SOLVER.LR_POLICY steps_with_relative_lrs needs SOLVER.STEPS {steps} ascending from 0, as [0, 20, 40]."
+        )
+    if len(lrs) < len(steps):
+        raise ConfigError(
+            f"SOLVER.LRS has {len(lrs)} values and SOLVER.STEPS {len(steps)}. Give each step its factor, such as "
+            "[1, 0.1, 0.01] for [0, 20, 40]."
+        )
+    if len(lrs) > len(steps):
+        unused = ", ".join(map(str, lrs[len(steps) :]))
+        cfg.remember(f"SOLVER.LRS has {len(lrs)} values and SOLVER.STEPS {len(steps)}: {unused} will not be used.")
 
 
 def build_lr_schedule(cfg) -> Callable[[float], float]:

@@ -6,7 +6,8 @@ from torch import nn
 # Every batch norm of torch and ours derives from this one.
 from torch.nn.modules.batchnorm import _NormBase
 
-from slowfast.config import Key, add_section
+from slowfast.config import CfgNode, ConfigError, Key, add_section
+from slowfast.config.check import rule
 from slowfast.config.valid import RATE, SHARE, listed, number, registered, whole
 
 
@@ -74,7 +75,7 @@ OPTIMIZERS = {"sgd": _sgd, "adam": _adam, "adamw": _adamw}
 add_section(
     "SOLVER",
     {
-        "OPTIMIZING_METHOD": Key("sgd", "sgd, adam or adamw.", valid=registered(OPTIMIZERS)),
+        "OPTIMIZING_METHOD": Key("sgd", "The optimizer.", valid=registered(OPTIMIZERS)),
         "MOMENTUM": Key(0.9, "Momentum of SGD.", valid=RATE),
         "DAMPENING": Key(0.0, "Dampening of SGD's momentum.", valid=RATE),
         "NESTEROV": Key(True, "Nesterov momentum."),
@@ -91,6 +92,16 @@ add_section(
         ),
     },
 )
+
+
+@rule
+def nesterov_has_a_momentum(cfg: CfgNode) -> None:
+    is_nesterov = cfg.SOLVER.OPTIMIZING_METHOD == "sgd" and cfg.SOLVER.NESTEROV
+    if is_nesterov and (cfg.SOLVER.MOMENTUM == 0 or cfg.SOLVER.DAMPENING != 0):
+        raise ConfigError(
+            f"SOLVER.NESTEROV needs SOLVER.MOMENTUM above 0, now {cfg.SOLVER.MOMENTUM}, and SOLVER.DAMPENING 0, now "
+            f"{cfg.SOLVER.DAMPENING}. Set them so, or SOLVER.NESTEROV False."
+        )
 
 
 def build_optimizer(model: nn.Module, cfg) -> torch.optim.Optimizer:

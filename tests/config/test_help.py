@@ -6,7 +6,8 @@ def test_help_tells_default_meaning_unit_and_readers():
     assert text.splitlines() == [
         "SOLVER.WARMUP_EPOCHS = 0.0 [epochs]",
         "    Length of the linear warm-up, may be a fraction.",
-        "    read by slowfast/config/check.py, slowfast/solver/lr_policy.py",
+        "    may be a number from 0 to 1000000",
+        "    read by slowfast/solver/lr_policy.py",
     ]
 
 

@@ -113,3 +113,36 @@ def test_a_batch_of_one_is_refused_where_two_are_needed(run_cfg, options, why):
     with pytest.raises(PreflightError, match=rf"would see 1 video .* and {why}.*raise TRAIN\.BATCH_SIZE"):
         preflight(run_cfg(*options, *ONE))
     preflight(run_cfg(*options, *ONE, "AUG.NUM_SAMPLE", 2))
+
+
+def test_a_model_too_large_for_the_machine_is_refused_before_it_is_made(run_cfg, tmp_path):
+    nowhere = ("DATA.PATH_TO_DATA_DIR", str(tmp_path / "none"))
+    with pytest.raises(PreflightError, match=r"The model .* needs at least [\d,]+ GB .* this machine has \d+ GB"):
+        preflight(run_cfg("UNIFORMER.EMBED_DIM", [8, 8, 16, 10**7 * 8], *nowhere))
+    with pytest.raises(PreflightError, match=r"A training step \(TRAIN\.BATCH_SIZE 8, AUG\.NUM_SAMPLE 10000000, DATA"):
+        preflight(run_cfg("AUG.NUM_SAMPLE", 10**7, *nowhere))
+
+
+def test_weights_to_start_from_are_looked_at_before_the_lists(run_cfg, weights_of, tmp_path):
+    nowhere = ("DATA.PATH_TO_DATA_DIR", str(tmp_path / "none"), "TRAIN.CHECKPOINT_FILE_PATH")
+    with pytest.raises(FileNotFoundError, match=r"TRAIN\.CHECKPOINT_FILE_PATH: there is no .*/no\.pyth\. Set it"):
+        preflight(run_cfg(*nowhere, str(tmp_path / "no.pyth")))
+    with pytest.raises(CheckpointError, match=r"trained with UNIFORMER\.DEPTH \[1, 1, 2, 1\], now \[1, 1, 1, 1\]"):
+        preflight(run_cfg(*nowhere, weights_of("UNIFORMER.DEPTH", [1, 1, 2, 1])))
+
+
+def test_updates_that_no_epoch_has_steps_for_are_refused(run_cfg):
+    with pytest.raises(PreflightError, match=r"GLOBAL_BATCH_SIZE asks for 4 steps .* an epoch has 2 .* smaller GLOBAL"):
+        preflight(run_cfg("GLOBAL_BATCH_SIZE", 32))
+
+
+def test_places_that_cannot_be_written_are_refused_before_the_lists(run_cfg, tmp_path):
+    (tmp_path / "file").write_text("")
+    nowhere = ("DATA.PATH_TO_DATA_DIR", str(tmp_path / "none"))
+    for options, said in (
+        (("DATA.DECODE_CACHE", str(tmp_path / "file")), r"DATA\.DECODE_CACHE: the folder .*/file cannot be written"),
+        (("TENSORBOARD.ENABLE", True, "TENSORBOARD.LOG_DIR", str(tmp_path / "file/x")), r"TENSORBOARD\.LOG_DIR: the f"),
+        (("TEST.SAVE_RESULTS_PATH", str(tmp_path)), r"TEST\.SAVE_RESULTS_PATH .* is no file that can be written"),
+    ):
+        with pytest.raises(PreflightError, match=said):
+            preflight(run_cfg(*options, *nowhere))
