@@ -1,3 +1,3 @@
-"""The one place that holds the version; setup.py reads it as text."""
+"""The one place that holds the version; pyproject.toml has it from here."""
 
 __version__ = "0.2.0"
