@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Every fault a run must survive, in full: `tools/faults.py [pytest's arguments]`; prints a table.
 
+`--fuzz N` instead: N mutations of configs, and the known nonsense, each of which must end in one message or be valid.
+
 The tests in reduced form belong to the ordinary ones. Those with mounts, network namespaces or Slurm need root, and
 Slurm an installation; without they are skipped.
 """
@@ -12,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-FAULTS = Path(__file__).resolve().parents[1] / "tests/faults"
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+FAULTS, FUZZES = TESTS / "faults", [TESTS / "config/test_fuzz.py", TESTS / "engine/test_nonsense.py"]
 FULL = {"FAULTS_FULL": "yes", "FAULTS_KILLS": "30", "FAULTS_LINK_SECONDS": "20", "FAULTS_LONG_STEPS": "2000"}
 
 
@@ -36,11 +39,16 @@ class Table:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reduced", action="store_true", help="as the ordinary tests run them")
+    parser.add_argument("--fuzz", type=int, metavar="N", help="only N mutations of configs, and the known nonsense")
     args, rest = parser.parse_known_args()
-    if not args.reduced:
+    if args.fuzz:
+        os.environ["FUZZ_MUTATIONS"] = str(args.fuzz)
+    elif not args.reduced:
         os.environ |= FULL
     started, table = time.monotonic(), Table()
-    status = pytest.main(["-q", "-p", "no:cacheprovider", str(FAULTS), *rest], plugins=[table])
+    status = pytest.main(
+        ["-q", "-p", "no:cacheprovider", *map(str, FUZZES if args.fuzz else [FAULTS]), *rest], plugins=[table]
+    )
     print(f"\n{table}\n{len(table.rows)} faults in {time.monotonic() - started:.0f} s")
     return int(status)
 
