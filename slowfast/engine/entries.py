@@ -110,6 +110,8 @@ def odd_position(epoch: int, position: dict | None, processes: int | None) -> It
     yield from (f"it has no position/{name}" for name in ("steps", "samples", "meters") if name not in position)
     yield from wrong_kinds(position, PLACE, "position/")
     yield from (f"its position/{name} is {position[name]}" for name in ("steps", "samples") if position[name] < 0)
+    if (position["steps"] == 0) != (position["samples"] == 0):
+        yield f"its position/steps is {position['steps']} and its position/samples {position['samples']}"
     if position["steps"] and len(position["meters"]) != (processes or len(position["meters"])):
         yield f"its position/meters are of {len(position['meters'])} processes, and its world_size is {processes}"
     for rank, meter in enumerate(position["meters"]):

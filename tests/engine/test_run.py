@@ -191,7 +191,7 @@ def test_the_best_checkpoint_survives_a_resume_with_its_metric(finished, run_cfg
     cfg, output = finished
     path = output / "checkpoints/checkpoint_epoch_00002.pyth"
     state = load_checkpoint(path)
-    save_atomically(state | {"best": {"top1_err": 0.0, "epoch": 0}}, path)
+    save_atomically(state | {"best": {"top1_err": 0.0, "top5_err": 0.0, "epoch": 0}}, path)
     best = (output / "checkpoints" / BEST_NAME).stat().st_mtime_ns
     launch(run_cfg("SOLVER.MAX_EPOCH", 3, "TRAIN.RESUME_CHANGED", True, "TEST.ENABLE", False), run)
     assert load_checkpoint(output / "checkpoints/checkpoint_epoch_00003.pyth")["best"]["top1_err"] == 0.0

@@ -34,6 +34,7 @@ ODD = {
     "a future field of its place": (partial(put, value=3), ("position", "shard"), "its position/shard is not known"),
     "a place without an epoch": (drop, ("position", "epoch"), "position/epoch None"),
     "steps below zero": (partial(put, value=-2), ("position", "steps"), "its position/steps is -2"),
+    "samples of no step": (partial(put, value=7), ("position", "samples"), "steps is 0 and its position/samples 7"),
     "steps in words": (
         partial(put, value="two"),
         ("position", "steps"),
