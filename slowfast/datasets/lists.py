@@ -143,8 +143,8 @@ def refuse_stray_separator(entries: list[Entry], path: Path, separator: str) -> 
     for other in ",;" if separator == " " else "":
         if all(entry.path.endswith(other) for entry in entries):
             raise ListError(
-                f"{path}:{entries[0].line}: path {shortened(entries[0].path)!r} ends with {SEPARATORS[other]}, as every "
-                f"path does. Set DATA.PATH_LABEL_SEPARATOR {SEPARATORS[other]}."
+                f"{path}:{entries[0].line}: path {shortened(entries[0].path)!r} ends with {SEPARATORS[other]}, as do "
+                f"all. Set DATA.PATH_LABEL_SEPARATOR {SEPARATORS[other]}."
             )
 
 
