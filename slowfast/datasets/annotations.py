@@ -258,17 +258,18 @@ def labels_of(classes: Iterable[tuple[str, str, object]], advice: str, first: in
     Raises:
         PrepareError: no whole number, a name that cannot be written, or a name or number that is there twice.
     """
+    labels: dict[str, int] = {}
     names: dict[int, str] = {}
     for where, name, number in classes:
         said, text = f"{where}: class {shortened(name)!r}", str(number)
         if isinstance(number, bool) or not is_whole(text) or len(text) > 9 or int(text) < first:
             raise PrepareError(f"{said} has label {shortened(text)!r}, no whole number from {first}. {advice}")
-        if UNWRITABLE.search(name) or name in names.values():
-            raise PrepareError(f"{said} {'is there twice' if name in names.values() else 'has odd letters'}. {advice}")
+        if UNWRITABLE.search(name) or name in labels:
+            raise PrepareError(f"{said} {'is there twice' if name in labels else 'has odd letters'}. {advice}")
         if int(text) in names:
             raise PrepareError(f"{said} has label {text}, which belongs to {shortened(names[int(text)])!r}. {advice}")
-        names[int(text)] = name
-    return {name: number - first for number, name in names.items()}
+        names[int(text)], labels[name] = name, int(text) - first
+    return labels
 
 
 def seconds_of(text: str, where: str, column: str) -> int:

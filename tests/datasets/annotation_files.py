@@ -58,4 +58,11 @@ def make_hmdb(tmp_path):
     make_files(tmp_path / "annotations", {"wave_test_split1.txt": "a.avi 1\nb.avi 2\n"})
 
 
+VIDEOS = {  # that the annotations name
+    "kinetics": [],  # made with them
+    "ssv2": ["7.webm", "8.webm"],
+    "sthv1": ["7/00001.jpg", "8/00001.jpg", "9/00001.jpg"],
+    "ucf101": ["YoYo/a.avi", "YoYo/b.avi"],
+    "hmdb51": ["wave/a.avi", "wave/b.avi"],
+}
 MAKERS = {"kinetics": make_kinetics, "ssv2": make_ssv2, "sthv1": make_sthv1, "ucf101": make_ucf, "hmdb51": make_hmdb}
