@@ -11,7 +11,7 @@ from yacs.config import CfgNode as YacsNode
 
 from slowfast.config.compat import translate
 from slowfast.config.files import ConfigError, flatten, nest, read_with_bases
-from slowfast.config.valid import shortened
+from slowfast.config.valid import shown
 
 
 class CfgNode(YacsNode):
@@ -91,7 +91,7 @@ class CfgNode(YacsNode):
             setattr(node, name, coerce(key, value, default, where))
         elif value:  # a section that is empty in the file, with all its keys commented out, sets nothing
             raise ConfigError(
-                f"{prefix(where)}{key} is a section and {shortened(value)} no key of it. Set {key}.KEY to a value."
+                f"{prefix(where)}{key} is a section and {shown(value)} no key of it. Set {key}.KEY to a value."
             )
 
 
@@ -101,7 +101,7 @@ def pairs(words: list) -> dict[str, object]:
         if "=" in str(key):
             raise ConfigError(f"Options come as KEY VALUE. Type {key.replace('=', ' ', 1)}.")
     if len(words) % 2:
-        raise ConfigError(f"Options come as KEY VALUE pairs, and {shortened(words[-1])} is left over.")
+        raise ConfigError(f"Options come as KEY VALUE pairs, and {shown(words[-1])} is left over.")
     return dict(zip(words[::2], words[1::2], strict=True))
 
 
@@ -145,7 +145,7 @@ def coerce(key: str, value: object, default: object, where: str = "") -> object:
     Raises:
         ConfigError: no value of that type, with `where` it stands.
     """
-    wrong = ConfigError(f"{prefix(where)}{key} is {shortened(value)} and must be {wanted(default)}.")
+    wrong = ConfigError(f"{prefix(where)}{key} is {shown(value)} and must be {wanted(default)}.")
     if isinstance(default, str):
         return as_text(value, wrong)
     value = decode(os.fspath(value) if isinstance(value, os.PathLike) else value)

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from slowfast.utils.texts import shortened
+
 LARGEST = 2**31 - 1  # of whole numbers that are no seeds
 
 
@@ -111,7 +113,7 @@ def problem(value: object, valid: Valid, *, none: bool = False) -> str:
     """What is wrong with a value, as in "KEY is ..."; empty: nothing is. `none`: None is a value too."""
     if (none and value is None) or valid.fits(value):
         return ""
-    return f"is {shortened(value)} and must be {valid.words()}{', or None' * none}.{nearest(value, valid)}"
+    return f"is {shown(value)} and must be {valid.words()}{', or None' * none}.{nearest(value, valid)}"
 
 
 def nearest(value: object, valid: Valid) -> str:
@@ -121,10 +123,9 @@ def nearest(value: object, valid: Valid) -> str:
     return f" Did you mean {near[0]}?" if near else ""
 
 
-def shortened(value: object, most: int = 200) -> str:
-    """A value in a message: as Python writes it, cut where it is long."""
+def shown(value: object) -> str:
+    """A value in a message: as Python writes it, short."""
     try:
-        text = repr(value)
+        return shortened(repr(value))
     except RecursionError:
         return f"a {type(value).__name__} of very many within each other"
-    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"

@@ -9,6 +9,7 @@ from slowfast.datasets.build import (
     check_videos,
     warn_equal_lists,
     warn_mirrored_directions,
+    warn_one_label,
 )
 from slowfast.datasets.loader import Batch, collate, prefetch
 from slowfast.datasets.mixup import MixUp
@@ -40,4 +41,5 @@ __all__ = [
     "section",
     "warn_equal_lists",
     "warn_mirrored_directions",
+    "warn_one_label",
 ]

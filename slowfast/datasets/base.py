@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from slowfast.datasets.augment import build_random_view, handed_labels
-from slowfast.datasets.lists import Entry
+from slowfast.datasets.lists import NO_LABEL, Entry
 from slowfast.datasets.sampling import Clip, clips_of_views, random_start, view_start
 from slowfast.datasets.transform import resized_clip, uniform_box
 from slowfast.datasets.video_file import VideoError
@@ -93,6 +93,11 @@ class VideoDataset(torch.utils.data.Dataset):
         """SHA-256 of the list's file names and labels in their order, whatever folder they are in."""
         rows = "\n".join(f"{Path(entry.path).name} {entry.label}" for entry in self.entries)
         return hashlib.sha256(rows.encode()).hexdigest()
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether its videos have labels; all or none have."""
+        return self.entries[0].label != NO_LABEL
 
     def read_entries(self, cfg) -> list[Entry]:
         """The list's content."""

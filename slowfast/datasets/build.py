@@ -90,3 +90,14 @@ def warn_equal_lists(cfg) -> str | None:
         f"{val.list_path} and {test.list_path} list the same videos: the best validated checkpoint is chosen on the "
         "test set, and its accuracy there is optimistic."
     )
+
+
+def warn_one_label(dataset: VideoDataset) -> str | None:
+    """A warning if all videos to train on have the same label."""
+    labels = {entry.label for entry in dataset.entries}
+    if len(labels) > 1:
+        return None
+    return (
+        f"All {dataset.num_videos} videos of {dataset.list_path} have label {labels.pop()}: a model learns "
+        "from them to answer with that class, whatever it sees."
+    )

@@ -2,7 +2,6 @@
 
 import gc
 import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +13,7 @@ import numpy as np
 
 from slowfast.datasets.base import VideoDataset
 from slowfast.datasets.video_file import VideoError
+from slowfast.utils.texts import read_json
 
 EDGE_BYTES = 2**16
 SAME_CONTENT = "the same content under two names"
@@ -170,7 +170,7 @@ def permuted_labels(by_folder: dict[str, dict[int, list[str]]], classes_path: Pa
             what = f"videos in folder {folder} have labels {', '.join(map(str, sorted(labels)))}"
             findings.append(Finding("one folder, several labels", where, what))
     if classes_path.is_file():
-        names = {plain(name): label for name, label in json.loads(classes_path.read_text(encoding="utf-8")).items()}
+        names = {plain(name): label for name, label in read_json(classes_path, "class names").items()}
         for folder, labels in by_folder.items():
             expected = names.get(plain(folder))
             for label in labels.keys() - {expected} if expected is not None else ():

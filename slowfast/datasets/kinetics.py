@@ -37,6 +37,7 @@ class Kinetics(VideoDataset):
             separator=cfg.DATA.PATH_LABEL_SEPARATOR,
             prefix=cfg.DATA.PATH_PREFIX,
             num_classes=cfg.MODEL.NUM_CLASSES,
+            may_lack_labels=self.split == "test" and not cfg.TRAIN.ENABLE,
         )
 
     def indices(self, info: VideoInfo, clip: Clip, rng: np.random.Generator | None) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from slowfast.datasets.motion_scene import CLASSES, MotionStyle
 from slowfast.utils.logging import logger
+from slowfast.utils.texts import TextError, read_json
 
 VERSION = 2  # raise it when the same parameters give other files: folders written before are then rewritten
 MANIFEST = "motion.json"
@@ -178,10 +179,10 @@ def read_manifest(root: Path) -> dict | None:
     """
     path = root / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, RecursionError) as error:
+        manifest = read_json(path, "manifest")
+    except TextError as error:
+        if error.missing:
+            return None
         raise ValueError(unusable(path, str(error))) from error
     if not is_manifest(manifest):
         raise ValueError(unusable(path, "entries are missing or of another kind"))

@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import sys
-from collections import Counter
 from itertools import count
 from pathlib import Path
 
@@ -19,25 +18,27 @@ from slowfast.datasets.annotations import (
     DATASETS,
     NTU_TRAINING,
     PUBLISHED,
+    UNWRITABLE,
     PrepareError,
     Video,
-    first_file,
-    read_json,
+    read_labels,
 )
 from slowfast.datasets.folders import IMAGE_SUFFIXES, files_in
+from slowfast.datasets.lists import quoted
 from slowfast.datasets.resize import resize_videos
+from slowfast.utils.texts import shortened
 
 
 def prepare(args) -> None:
     """Makes the lists of `args.name`, without the videos that are not there, and says what was done.
 
     Raises:
-        PrepareError: annotations or videos are missing or not as expected.
+        PrepareError, TextError: annotations or videos are missing or not as expected.
     """
     if not args.root.is_dir():
         raise PrepareError(f"There is no folder {args.root}. Set --root to where the videos are.")
     lists = DATASETS[args.name](args)
-    labels = read_label_map(args.label_map) if args.label_map else lists.labels
+    labels = read_labels(args.label_map, "Check --label-map.") if args.label_map else lists.labels
     splits = {split: present(videos, split, args.root) for split, videos in lists.splits.items()}
     if args.short_side:
         splits, args.root = resized(args, splits), args.resized
@@ -69,9 +70,10 @@ def write_list(path: Path, text: str) -> None:
 
 def present(videos: list[Video], split: str, root: Path) -> list[Video]:
     """The videos that exist."""
-    there = [video for video in videos if (root / video.path).exists()]
+    # Not Path.exists, for which a name that is too long is an error.
+    there = [video for video in videos if os.path.exists(root / video.path)]
     if len(there) < len(videos):
-        missing = next(video.path for video in videos if not (root / video.path).exists())
+        missing = shortened(next(video.path for video in videos if not os.path.exists(root / video.path)))
         print(f"warning: {len(videos) - len(there)} of {len(videos)} {split} videos are not there, such as {missing}.")
     if not there:
         raise PrepareError(f"None of the {len(videos)} {split} videos is in {root}. Is --root right?")
@@ -116,9 +118,12 @@ def hold_out(videos: list[Video], share: float, seed: int) -> tuple[list[Video],
 
 def list_line(args, video: Video, labels: dict[str, int]) -> str:
     if video.name not in labels:
-        raise PrepareError(f"There is no class {video.name!r} of {video.path} in the label map.")
+        raise PrepareError(f"There is no class {shortened(video.name)!r} of {shortened(video.path)} in the label map.")
     path = args.root / video.path
-    fields = [video.path if args.relative else str(path.absolute())]
+    listed = video.path if args.relative else str(path.absolute())
+    if UNWRITABLE.search(listed):
+        raise PrepareError(f"{listed!r} has letters that no list can hold. Rename it.")
+    fields = [quoted(listed)]
     if args.frames:
         fields.append(str(len(files_in(path, IMAGE_SUFFIXES))))
     return " ".join([*fields, str(labels[video.name])]) + "\n"
@@ -138,18 +143,6 @@ def settings(args, labels: dict[str, int]) -> list[str]:
     if args.frames:
         keys += ["TRAIN.DATASET sth TEST.DATASET sth", "DATA.LABEL_PATH_TEMPLATE", file_name(args, "{}")]
     return keys
-
-
-def read_label_map(path: Path) -> dict[str, int]:
-    """json {class name: label}, or {label: class name} as some publish it."""
-    content = read_json(first_file(path.parent, (path.name,)))
-    if all(key.isdigit() for key in content) and all(isinstance(value, str) for value in content.values()):
-        content = {name: label for label, name in content.items()}
-    labels = {name: int(label) for name, label in content.items()}
-    twice = [label for label, count in Counter(labels.values()).items() if count > 1]
-    if twice:
-        raise PrepareError(f"{path}: label {twice[0]} belongs to more than one class.")
-    return labels
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
@@ -189,7 +182,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
 def main() -> int:
     try:
         prepare(parse_args(sys.argv[1:]))
-    except (PrepareError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -55,15 +55,15 @@ def score_views(
             seen += len(batch.labels)
             wrong = [total + error.item() * len(batch.labels) for total, error in zip(wrong, errors, strict=True)]
             so_far = {"top1_err": wrong[0] / seen, "top5_err": wrong[1] / seen}
-            shown = {
-                "views right": f"{100.0 - so_far['top1_err']:.1f}%",
+            right = {"views right": f"{100.0 - so_far['top1_err']:.1f}%"} if loader.dataset.has_labels else {}
+            shown = right | {
                 "data wait": f"{timer.data_share:.0%}",
                 "eta": duration(timer.mean * (len(loader) - step - 1)),
             }
             due = every_step or progress.is_due(step)
             progress.update(step, shown, step_stats(step, len(loader), timer, so_far) if due else None)
     progress.close()
-    bad_videos.report("they count as wrong")
+    bad_videos.report(without_score(loader.dataset))
     model.train(was_training)
     return scores.gather()
 
@@ -73,9 +73,14 @@ def report_nonfinite(dataset: VideoDataset, videos: list[int]) -> None:
     if videos:
         notes = {video: f"{dataset.entries[video].path}: a score is NaN or infinite" for video in videos}
         logger.warning(
-            "%d of %d videos of %s have scores that are not finite; they count as wrong:\n%s",
-            *(len(videos), dataset.num_videos, dataset.list_path, list_rows(dataset, notes)),
+            "%d of %d videos of %s have scores that are not finite; %s:\n%s",
+            *(len(videos), dataset.num_videos, dataset.list_path, without_score(dataset), list_rows(dataset, notes)),
         )
+
+
+def without_score(dataset: VideoDataset) -> str:
+    """What becomes of videos that have no score."""
+    return "they count as wrong" if dataset.has_labels else "they get no prediction"
 
 
 def until_stopped(loader, device: torch.device) -> Iterator:

@@ -21,7 +21,6 @@ def next_steps(cfg) -> str:
     """
     steps = {}
     own = own_folder(cfg)
-    lines = f"a line `path{cfg.DATA.PATH_LABEL_SEPARATOR}label` for each"
     weights = weights_of(cfg)
     if weights:
         test = {"NUM_SHARDS": 1, "TRAIN.ENABLE": False, "TEST.ENABLE": True, "TEST.CHECKPOINT_FILE_PATH": weights}
@@ -29,11 +28,12 @@ def next_steps(cfg) -> str:
         beside = test | {"OUTPUT_DIR": shortest(Path(cfg.OUTPUT_DIR, "test"))}
         steps[f"Test these weights{' again' * cfg.TEST.ENABLE}"] = beside if cfg.TRAIN.ENABLE else in_place
         if takes_videos(cfg):
-            what = f"Predict your videos in {own}/test.csv ({lines}, any label); scores go to {own}/predictions/*.pkl"
+            what = f"Predict your videos in {own}/test.csv (a path a line); scores go to {own}/predictions/*.pkl"
             steps[what] = test | videos_in(cfg, own) | {"OUTPUT_DIR": f"{own}/predictions"}
     if cfg.TRAIN.ENABLE and takes_videos(cfg):
         lists = "train.csv, val.csv and test.csv" if cfg.TEST.ENABLE else "train.csv and val.csv"
-        steps[f"Train on your videos in {own}/{lists}, here of 2 classes"] = training_on(cfg, own)
+        lines = f"a line `path{cfg.DATA.PATH_LABEL_SEPARATOR}label` for each"
+        steps[f"Train on your videos in {own}/{lists}, here of 2 classes ({lines})"] = training_on(cfg, own)
     return "\n".join(f"{what}:\n  {command(cfg, changes)}" for what, changes in steps.items())
 
 

@@ -13,6 +13,7 @@ from slowfast.datasets import (
     normalize,
     warn_equal_lists,
     warn_mirrored_directions,
+    warn_one_label,
 )
 from slowfast.engine.launch import accumulation_steps
 from slowfast.engine.ledger import refuse_foreign_checkpoints
@@ -63,7 +64,8 @@ def check_run(cfg) -> int:
     for split, dataset in datasets.items():
         logger.info("%s: %d videos, %s", split, dataset.num_videos, dataset.list_path)
         check_videos(dataset, cfg.DATA.CHECK_VIDEOS)
-    for warning in filter(None, (warn_equal_lists(cfg), warn_mirrored_directions(cfg))):
+    one_label = warn_one_label(datasets["train"]) if cfg.TRAIN.ENABLE and cfg.MODEL.NUM_CLASSES > 1 else None
+    for warning in filter(None, (warn_equal_lists(cfg), warn_mirrored_directions(cfg), one_label)):
         logger.warning(warning)
     if cfg.TRAIN.ENABLE:
         check_batches(cfg, model, datasets["train"])

@@ -44,6 +44,8 @@ def test(cfg, device: torch.device, class_names: list[str], training: Training |
     weights = test_weights(cfg)
     logger.info("Testing %s", load_test_weights(cfg, model, weights))
     loader = build_loader(cfg, "test")
+    if not loader.dataset.has_labels:
+        logger.info("%s has no labels: predictions are written, without an accuracy", loader.dataset.list_path)
     clips, crops = len(loader.dataset.clips), len(loader.dataset.crops)
     started = time.perf_counter()
     with record_firing_rates(model) as rates:
@@ -90,7 +92,10 @@ def test(cfg, device: torch.device, class_names: list[str], training: Training |
 def write_scores(
     cfg, all_scores: Scores, dataset: VideoDataset, class_names: list[str], writer: TensorboardWriter
 ) -> tuple[list[Path], dict, int]:
-    """Predictions, log lines and figures for each number of clips; the files, and the last number with its accuracy."""
+    """Predictions, log lines and figures for each number of clips; the files, and the last number with its accuracy.
+
+    Without labels there are predictions only.
+    """
     files, first = [], 0
     crops, method = len(dataset.crops), cfg.DATA.ENSEMBLE_METHOD
     counts = SWEEP if cfg.TEST.NUM_ENSEMBLE_VIEWS == -1 else (len(dataset.clips),)
@@ -99,23 +104,25 @@ def write_scores(
         first += clips * crops
         accuracy = scores.accuracy(method)
         report_nonfinite(dataset, accuracy["nonfinite_videos"])
-        log_json_stats(
-            {
-                "split": "test_final",
-                "top1_acc": f"{accuracy['top1_acc']:.2f}",
-                "top5_acc": f"{accuracy['top5_acc']:.2f}",
-                **({"num_ensemble_views": clips} if len(counts) > 1 else {}),
-            }
-        )
+        if scores.has_labels:
+            log_json_stats(
+                {
+                    "split": "test_final",
+                    "top1_acc": f"{accuracy['top1_acc']:.2f}",
+                    "top5_acc": f"{accuracy['top5_acc']:.2f}",
+                    **({"num_ensemble_views": clips} if len(counts) > 1 else {}),
+                }
+            )
         name = f"{cfg.DATA.NUM_FRAMES}x{cfg.DATA.TEST_CROP_SIZE}x{clips}x{crops}.pkl"
         files += save_predictions(Path(cfg.OUTPUT_DIR) / name, scores, method)
     if cfg.TEST.SAVE_RESULTS_PATH:
         files.append(save_results(cfg, scores))
-    predictions = scores.predictions(method)
-    writer.add_evaluation("Test", predictions, scores.labels, class_names, 0)
+    if scores.has_labels:
+        predictions = scores.predictions(method)
+        writer.add_evaluation("Test", predictions, scores.labels, class_names, 0)
+        files.append(Path(cfg.OUTPUT_DIR) / "confusion_matrix.png")
+        save_confusion_matrix(files[-1], predictions, scores.labels, class_names)
     writer.close()
-    files.append(Path(cfg.OUTPUT_DIR) / "confusion_matrix.png")
-    save_confusion_matrix(files[-1], predictions, scores.labels, class_names)
     return files, accuracy, clips
 
 

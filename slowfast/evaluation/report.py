@@ -36,7 +36,7 @@ class Training(NamedTuple):
 
 @dataclass
 class Report:
-    """What a test found, how and where. accuracy in percent, flops of one view.
+    """What a test found, how and where. accuracy in percent (None: no labels), flops of one view.
 
     firing: layer -> (spikes, neuron-steps). ailing: what is wrong -> spiking layers (`ailing_layers`). training: None
     if this command did not train. config_sha256: of the config.yaml that this command has written.
@@ -93,9 +93,12 @@ class Report:
         """The figures a person looks for first, aligned."""
         clips, crops = self.views
         rate = mean_rate(self.firing)
+        has_labels = self.accuracy["top1_acc"] is not None
+        top = [("accuracy", "none: the list has no labels")]
+        if has_labels:
+            top = [(f"top-{k}", f"{self.accuracy[f'top{k}_acc']:.2f} %") for k in (1, 5)]
         rows = [
-            ("top-1", f"{self.accuracy['top1_acc']:.2f} %"),
-            ("top-5", f"{self.accuracy['top5_acc']:.2f} %"),
+            *top,
             ("views a video", f"{clips} clips x {crops} crops"),
             ("parameters", f"{self.parameters:,}"),
             ("FLOPs a view", f"{self.flops / 1e9:.3f} G"),
@@ -113,7 +116,8 @@ class Report:
             rows.insert(-2, ("training time", duration(self.training.seconds) + shown))
         for videos, label in (("unreadable_videos", "unreadable videos"), ("nonfinite_videos", "scores not finite")):
             if self.accuracy[videos]:
-                rows.insert(2, (label, f"{len(self.accuracy[videos])}, scored as wrong; see stdout.log"))
+                cost = "scored as wrong" if has_labels else "not predicted"
+                rows.insert(len(top), (label, f"{len(self.accuracy[videos])}, {cost}; see stdout.log"))
         classes = sorted(self.accuracy["per_class"].items(), key=lambda item: item[1])
         shown = classes if len(classes) <= 20 else classes[:5] + classes[-5:]
         title = "per class" if len(classes) <= 20 else "5 worst, 5 best"

@@ -13,7 +13,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
@@ -23,6 +23,7 @@ import yaml
 from slowfast.config.files import flatten
 from slowfast.evaluation.meters import duration
 from slowfast.utils.markdown import row_line
+from slowfast.utils.texts import TextError, read_content, read_json, read_text
 
 FREE = ("RNG_SEED", "OUTPUT_DIR", "SNN.BACKEND")  # may differ within a group, or between groups of one row over all
 HEADER = ("run", "arithmetic", "seed", "test top-1", "val top-1", "training and test", "s a step", "remark")
@@ -70,7 +71,7 @@ def read_runs(folders: list[Path]) -> list[Run]:
             seen[run.group, run.seed] = run.name
         except NotCountedError as error:
             run.problem = str(error)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
             run.problem = f"its files are not those of a run: {' '.join(repr(error).split())}"
     return runs
 
@@ -81,10 +82,10 @@ def read_run(run: Run, folder: Path) -> None:
     Raises:
         NotCountedError: they are not those of one run that came to its end, all of whose scores are finite.
     """
-    config_text = read_text(folder / "config.yaml", "nothing was started here")
+    config_text = written(folder / "config.yaml", read_text, "nothing was started here")
     config = flatten(yaml.safe_load(config_text))
     run.seed = config["RNG_SEED"]
-    report = json.loads(read_text(folder / "report.json", "the run failed, was interrupted, or had no test"))
+    report = written(folder / "report.json", read_json, "the run failed, was interrupted, or had no test")
     if not report.get("machine"):
         raise NotCountedError("report.json does not say where its run was made: it is of an older version")
     if report["config_sha256"] != hashlib.sha256(config_text.encode()).hexdigest():
@@ -99,11 +100,14 @@ def read_run(run: Run, folder: Path) -> None:
     refuse_bad_scores(report)
 
 
-def read_text(path: Path, why: str) -> str:
+def written(path: Path, read: Callable, why: str):
+    """What `read` finds in a file of the run; `why` it may be missing."""
     try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise NotCountedError(f"there is no {path.name}: {why}") from None
+        return read(path, "file of a run")
+    except TextError as error:
+        if error.missing:
+            raise NotCountedError(f"there is no {path.name}: {why}") from error
+        raise
 
 
 def arithmetic_of(machine: dict, config: dict) -> str:
@@ -158,7 +162,7 @@ def logged(folder: Path, kind: str) -> dict[str, dict]:
     """Epoch -> the last json_stats line of this kind in stdout.log."""
     found = {}
     path = folder / "stdout.log"
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+    for line in read_content(path, "log").decode(errors="replace").splitlines() if path.exists() else []:
         _, is_stats, text = line.partition("json_stats: ")
         if is_stats and f'"_type": "{kind}"' in text and text.endswith("}"):  # a line of a killed run may be cut
             stats = json.loads(text)

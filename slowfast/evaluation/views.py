@@ -16,7 +16,8 @@ ENSEMBLES = {"sum": np.sum, "max": np.max}
 class Scores:
     """Raw logits of every view of every video, with the videos' labels.
 
-    logits float32 [V, views, K]; valid bool [V, views], False where the video could not be read; labels [V].
+    logits float32 [V, views, K]; valid bool [V, views], False where the video could not be read; labels [V], all -1
+    if they are not known.
     """
 
     logits: np.ndarray
@@ -26,6 +27,10 @@ class Scores:
     def part(self, first: int, last: int) -> "Scores":
         """The views from `first` to before `last` of every video."""
         return Scores(self.logits[:, first:last], self.valid[:, first:last], self.labels)
+
+    @property
+    def has_labels(self) -> bool:
+        return bool((self.labels >= 0).all())
 
     @property
     def finite(self) -> np.ndarray:
@@ -50,12 +55,18 @@ class Scores:
         return np.where(self.valid.any(1) & np.isfinite(scores).all(1), scores.argmax(1), -1)
 
     def accuracy(self, method: str = "sum") -> dict:
-        """Percent of videos right at 1 and 5, and per class.
+        """Percent of videos right at 1 and 5 (None without labels), and per class.
 
         Videos without a readable view, and those whose scores are not finite, are wrong.
         """
         scores = self.ensemble(method)
         unreadable, nonfinite = ~self.valid.any(1), ~np.isfinite(scores).all(1)
+        videos = {
+            "unreadable_videos": np.flatnonzero(unreadable).tolist(),
+            "nonfinite_videos": np.flatnonzero(nonfinite).tolist(),
+        }
+        if not self.has_labels:
+            return {"top1_acc": None, "top5_acc": None, "per_class": {}, **videos}
         ranks = label_ranks(scores, self.labels)
         ranks[unreadable | nonfinite] = np.iinfo(ranks.dtype).max  # not K: with few classes that is among the best 5
         per_class = {
@@ -65,8 +76,7 @@ class Scores:
             "top1_acc": 100.0 * float(np.mean(ranks < 1)),
             "top5_acc": 100.0 * float(np.mean(ranks < 5)),
             "per_class": per_class,
-            "unreadable_videos": np.flatnonzero(unreadable).tolist(),
-            "nonfinite_videos": np.flatnonzero(nonfinite).tolist(),
+            **videos,
         }
 
 

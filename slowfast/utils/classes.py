@@ -1,8 +1,11 @@
 """Names of the classes, for tables and figures."""
 
 import difflib
-import json
 from pathlib import Path
+
+from slowfast.utils.texts import read_json, read_lines, shortened
+
+LARGEST = 2**24  # bytes
 
 
 def load_class_names(path: str | Path, num_classes: int, *, data_dir: str | Path = "") -> list[str]:
@@ -15,21 +18,19 @@ def load_class_names(path: str | Path, num_classes: int, *, data_dir: str | Path
     """
     if not path:
         beside = Path(data_dir) / "classes.json" if data_dir else None
-        if beside is None or not beside.is_file():
+        if beside is None or not beside.exists():
             return [str(label) for label in range(num_classes)]
         path = beside
-    try:
-        labels = json.loads(read_text(path, "class names", "TENSORBOARD.CLASS_NAMES_PATH"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}:{error.lineno}: not valid json: {error.msg}.") from error
+    labels = read_json(path, "class names", "Check TENSORBOARD.CLASS_NAMES_PATH.", largest=LARGEST)
     # type() and not isinstance(): true and false are ints to Python.
     if not isinstance(labels, dict) or not all(type(label) is int for label in labels.values()):
         raise ValueError(f"{path}: class names are a json object {{name: label}} with whole labels.")
     names: dict[int, str] = {}
     for name, label in labels.items():
         if not 0 <= label < num_classes or label in names:
-            why = f"is {names[label]!r} too" if label in names else f"is not one of 0 .. {num_classes - 1}"
-            raise ValueError(f"{path}: label {label} of {name!r} {why}. Correct it or MODEL.NUM_CLASSES.")
+            other = f"is {shortened(names[label])!r} too" if label in names else f"is not one of 0 .. {num_classes - 1}"
+            of = f"label {shortened(str(label))} of {shortened(name)!r}"
+            raise ValueError(f"{path}: {of} {other}. Correct it or MODEL.NUM_CLASSES.")
         names[label] = name
     return [names.get(label, str(label)) for label in range(num_classes)]
 
@@ -42,17 +43,14 @@ def read_subset(path: str | Path, names: list[str]) -> list[int]:
     """
     if not path:
         return list(range(len(names)))
-    text = read_text(path, "class subset", "TENSORBOARD.CONFUSION_MATRIX.SUBSET_PATH and .HISTOGRAM.SUBSET_PATH")
+    advice = "Check TENSORBOARD.CONFUSION_MATRIX.SUBSET_PATH and .HISTOGRAM.SUBSET_PATH."
     labels_by_name = {name: label for label, name in enumerate(names)}
     labels: list[int] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        name = line.strip()
-        if not name:
-            continue
+    for number, name in read_lines(path, "class subset", advice, largest=LARGEST):
         if name not in labels_by_name:
-            raise ValueError(f"{path}:{number}: there is no class {name!r}.{nearest(name, names)}")
+            raise ValueError(f"{path}:{number}: there is no class {shortened(name)!r}.{nearest(name, names)}")
         if labels_by_name[name] in labels:
-            raise ValueError(f"{path}:{number}: class {name!r} is named a second time. Remove the line.")
+            raise ValueError(f"{path}:{number}: class {shortened(name)!r} is named a second time. Remove the line.")
         labels.append(labels_by_name[name])
     if not labels:
         raise ValueError(f"{path}: names no class. Write one class name a line, or leave the path empty for all.")
@@ -64,13 +62,3 @@ def nearest(name: str, names: list[str]) -> str:
     by_lower = {known.lower(): known for known in names}
     near = difflib.get_close_matches(name.lower(), by_lower, n=1)
     return f" Did you mean {by_lower[near[0]]!r}?" if near else f" Classes are named like {names[0]!r}."
-
-
-def read_text(path: str | Path, what: str, keys: str) -> str:
-    """A small text file of the user's, with or without the byte order mark of Windows editors."""
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ValueError(f"Cannot read {what} {path}: {error.strerror}. Check {keys}.") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"Cannot read {what} {path}: it is not UTF-8 text. Check {keys}.") from error

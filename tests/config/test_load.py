@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,67 @@ def test_bases_that_lead_back_are_refused(write):
         ("SOLVER:\n\n  NESTEROV: 1\n", r"bad\.yaml:3: SOLVER\.NESTEROV is 1 and must be True or False"),
         ("_BASE_: gone.yaml\n", r"Cannot read .*gone\.yaml: .*the path after _BASE_ in .*bad\.yaml"),
         ("_BASE_: 7\n", r"bad\.yaml:1: _BASE_ is .*7.* must be a file name"),
+        ("NUM_GPUS: 0\n_BASE_: ~nosuchuser/x\n", r"bad\.yaml:2: _BASE_ ~nosuchuser/x: there is no home folder of"),
+        ('_BASE_: "a\\0b"\n', r"bad\.yaml:1: _BASE_ .*null byte"),
+        ("_BASE_: " + 10**5 * "x" + "\n", r"bad\.yaml:1: _BASE_: no value may be as long as 'xxx"),
+        ("TRAIN: &t\n  DATASET: x\n  A: *t\n", r"bad\.yaml:1: TRAIN holds itself: an alias"),
+        ("SOLVER:\n  LRS: &l [1, [*l]]\n", r"bad\.yaml:2: SOLVER\.LRS holds itself"),
+        ("A: &a\n  <<: *a\n", r"bad\.yaml:1: A holds itself"),
+        ("TRAIN:\n  ENABLE: !!bool maybe\n", r"bad\.yaml:2: TRAIN\.ENABLE: not valid YAML: 'maybe' is no bool"),
+        (
+            "SOLVER: {MOMENTUM: 1, BASE_LR: !!float abc}\n",
+            r":1: SOLVER\.BASE_LR: not valid YAML: 'abc' is no float",
+        ),
+        ("SOLVER:\n  LRS: [1,\n   !!int x]\n", r"bad\.yaml:3: SOLVER\.LRS: not valid YAML: 'x' is no int"),
+        (
+            "SOLVER:\n  BASE_LR: 2024-99-99\n",
+            r":2: SOLVER\.BASE_LR: not valid YAML: '2024-99-99' is no time",
+        ),
+        ("SOLVER:\n  BASE_LR: !!python/name:os.system\n", r"bad\.yaml:2: SOLVER\.BASE_LR: not valid YAML: could not"),
+        ("SOLVER:\n  BASE_LR: " + 5000 * "9" + "\n", r"bad\.yaml:2: SOLVER\.BASE_LR: no value may be as long as '999"),
+        ("? [a]\n: 1\n", r"bad\.yaml:1: not valid YAML: found unhashable key"),
+        (f"A: {5000 * '['}", r"bad\.yaml: brackets or sections within each other, too many"),
+        ("A: \0\n", r"bad\.yaml:1: there is a NUL byte"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_with_its_name(write, text, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         load_config(write("bad.yaml", text))
+    assert len(str(caught.value)) < 1000
+
+
+def test_aliases_of_aliases_are_refused_before_they_are_written_out(write):
+    for start, end in (("[", "]"), ("{A: 1, ", "}")):
+        levels = [f"L0: &l0 {start}{end}"]
+        for i in range(1, 40):
+            inner = f"*l{i - 1}, *l{i - 1}" if start == "[" else f"B: *l{i - 1}, C: *l{i - 1}"
+            levels.append(f"L{i}: &l{i} {start}{inner}{end}")
+        with pytest.raises(ConfigError, match=r"bad\.yaml: its aliases stand for more than 100000 values"):
+            load_config(write("bad.yaml", "\n".join(levels)))
+
+
+def test_an_anchor_may_be_used_again(write):
+    cfg = load_config(write("a.yaml", "DATA:\n  MEAN: &m [0.1, 0.2, 0.3]\n  STD: *m\n"))
+    assert cfg.DATA.MEAN == cfg.DATA.STD == [0.1, 0.2, 0.3]
+
+
+def test_a_home_that_cannot_be_found_is_said_for_the_file_too():
+    with pytest.raises(ConfigError, match=r"--cfg ~nosuchuser/a\.yaml: there is no home folder of ~nosuchuser\. Write"):
+        load_config("~nosuchuser/a.yaml")
+
+
+def test_a_config_that_is_a_pipe_or_huge_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ConfigError, match=r"pipe\.yaml: it is a pipe, not a file\. Check the path after --cfg"):
+        load_config(tmp_path / "pipe.yaml")
+    (tmp_path / "huge.yaml").write_bytes(b"#" * 2**21)
+    with pytest.raises(ConfigError, match=r"huge\.yaml: it has 2,097,152 bytes"):
+        load_config(tmp_path / "huge.yaml")
+
+
+def test_a_config_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.yaml").write_text("NUM_GPUS: 0\n", encoding="utf-8-sig")
+    assert load_config(tmp_path / "a.yaml").NUM_GPUS == 0
 
 
 def test_a_missing_file_is_said():
@@ -65,7 +122,7 @@ def test_a_missing_file_is_said():
 
 def test_a_file_that_is_no_text_is_said(tmp_path):
     (tmp_path / "model.pyth").write_bytes(b"\x80\x02\xff")
-    with pytest.raises(ConfigError, match=r"model\.pyth is not a text file\. Check the path after --cfg"):
+    with pytest.raises(ConfigError, match=r"model\.pyth:1: there is the control .* Check the path after --cfg"):
         load_config(tmp_path / "model.pyth")
 
 

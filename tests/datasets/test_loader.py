@@ -48,11 +48,11 @@ def die_in(monkeypatch, name, how):
     monkeypatch.setattr(Kinetics, "frames_of", read)
 
 
-@pytest.mark.parametrize("separator", [" ", ",", "\t"])
+@pytest.mark.parametrize("separator", [" ", ",", "\t", r"\t"])
 def test_paths_may_hold_spaces_unicode_and_the_separator(videos, data_cfg, separator):
     path = videos / "val.csv"
     lines = path.read_text(encoding="utf-8").splitlines()
-    path.write_text("\n".join(separator.join(line.rsplit(" ", 1)) for line in lines), encoding="utf-8")
+    path.write_text("\n".join(separator.replace(r"\t", "\t").join(line.rsplit(" ", 1)) for line in lines), "utf-8")
     (batch,) = build_loader(data_cfg("TRAIN.BATCH_SIZE", 6, "DATA.PATH_LABEL_SEPARATOR", separator), "val")
     assert batch.valid.tolist() == [True] * 5 + [False]
     assert [failure.row for failure in batch.unread] == [5]

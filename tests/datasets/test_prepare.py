@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from annotation_files import PLACES, make_files, make_kinetics, make_ssv2, make_videos
 
 from slowfast.datasets.annotations import DATASETS, PrepareError
 from slowfast.datasets.decoder import probe, read_frames
@@ -25,20 +26,6 @@ def run(tmp_path):
         return tmp_path / "lists"
 
     return run
-
-
-PLACES = {"root": "videos", "annotations": "annotations", "out": "lists"}
-
-
-def make_files(folder, contents):
-    for name, content in contents.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
-
-
-def make_videos(tmp_path, names):
-    make_files(tmp_path / "videos", dict.fromkeys(names, ""))
 
 
 def entries(path, root):
@@ -118,18 +105,6 @@ def test_hmdb51_takes_ones_for_training_twos_for_testing(tmp_path, run):
     assert entries(out / "test.csv", tmp_path / "videos") == [("brush_hair/e.avi", 0)]
 
 
-def make_kinetics(tmp_path):
-    header = "label,youtube_id,time_start,time_end,split\n"
-    make_videos(tmp_path, ["train/abseiling/-a_000005_000015.mp4", "x.mkv", "val/z_000000_000010.mp4"])
-    make_files(
-        tmp_path / "annotations",
-        {
-            "train.csv": header + 'zumba,x,1,11,train\n"abseiling",-a,5,15,train\nabseiling,gone,0,10,train\n',
-            "validate.csv": header + "zumba,z,0,10,validate\n",
-        },
-    )
-
-
 def test_kinetics_files_are_found_by_id_and_times_or_id_and_labels_are_alphabetical(tmp_path, run):
     make_kinetics(tmp_path)
     out = run("kinetics")
@@ -152,17 +127,6 @@ def test_a_label_map_without_one_of_the_classes_is_an_error(tmp_path, run):
     make_files(tmp_path, {"map.json": {"zumba": 0}})
     with pytest.raises(PrepareError, match="no class 'abseiling'"):
         run("kinetics", f"--label-map={tmp_path / 'map.json'}")
-
-
-def make_ssv2(tmp_path):
-    make_files(
-        tmp_path / "annotations",
-        {
-            "something-something-v2-labels.json": {"Holding something": "1", "Moving something up": "0"},
-            "something-something-v2-train.json": [{"id": "7", "template": "Holding [something]"}],
-            "something-something-v2-validation.json": [{"id": "8", "template": "Moving [something] up"}],
-        },
-    )
 
 
 def test_ssv2_makes_video_lists_by_template(tmp_path, run):
@@ -307,6 +271,26 @@ def test_missing_annotations_say_which_file_and_option(tmp_path, ucf, run):
     (tmp_path / "annotations/classInd.txt").unlink()
     with pytest.raises(PrepareError, match=r"No file classInd\.txt in .*--annotations"):
         run("ucf101")
+
+
+def test_names_that_a_list_would_read_otherwise_are_quoted_or_refused(tmp_path, run):
+    names = ['"a".mp4', " b.mp4", "c d.mp4", '"e"/f.mp4']
+    make_videos(tmp_path, [f"x/{name}" for name in names])
+    out = run("folder", "--relative")
+    read = [path for split in ("train", "val", "test") for path, _ in entries(out / f"{split}.csv", tmp_path)]
+    assert sorted(read) == sorted(f"x/{name}" for name in names)
+    (tmp_path / "videos/x/new\nline.mp4").touch()
+    with pytest.raises(PrepareError, match=r"'\S*new\\nline\.mp4' has letters that no list can hold"):
+        run("folder")
+
+
+@pytest.mark.parametrize("content", ["[]", '{"zumba": "x"}', '{"zumba": 0, "abseiling": 0}', "{", None])
+def test_a_label_map_that_is_none_is_one_message(tmp_path, run, content):
+    make_kinetics(tmp_path)
+    if content is not None:
+        make_files(tmp_path, {"map.json": content})
+    with pytest.raises(ValueError, match=r"map\.json.* Check --label-map\.$"):
+        run("kinetics", f"--label-map={tmp_path / 'map.json'}")
 
 
 @pytest.mark.parametrize(

@@ -146,3 +146,16 @@ def test_places_that_cannot_be_written_are_refused_before_the_lists(run_cfg, tmp
     ):
         with pytest.raises(PreflightError, match=said):
             preflight(run_cfg(*options, *nowhere))
+
+
+def test_a_training_list_of_one_label_is_remarked_once_and_other_lists_are_not(run_cfg, motion_dir, tmp_path):
+    videos = sorted((motion_dir / "train").iterdir())[:4]
+    lists = ("TRAIN.DATASET", "kinetics", "TEST.DATASET", "kinetics", "DATA.PATH_TO_DATA_DIR", str(tmp_path))
+    for train, remarks in (("3333", 1), ("3331", 0)):
+        for split, labels in (("train", train), ("val", "3333"), ("test", "3333")):
+            lines = (f"{video} {label}\n" for video, label in zip(videos, labels, strict=True))
+            (tmp_path / f"{split}.csv").write_text("".join(lines))
+        cfg = run_cfg(*lists, "SOLVER.MAX_EPOCH", 1, "OUTPUT_DIR", str(tmp_path / train))
+        launch(cfg, run)
+        log = (tmp_path / train / "stdout.log").read_text()
+        assert log.count(f"All 4 videos of {tmp_path}/train.csv have label 3") == log.count(" have label ") == remarks

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from slowfast.config import assert_and_infer_cfg, load_config
+from slowfast.datasets.lists import ListError
 from slowfast.engine import launch, run
 from slowfast.utils.checkpoint import BEST_NAME, load_checkpoint
 from slowfast.utils.files import CheckpointError, save_atomically, sha256
@@ -104,6 +105,30 @@ def test_predictions_are_in_upstreams_format_with_every_view_beside_them(finishe
     assert views["valid"].all()
     np.testing.assert_allclose(views["logits"].sum(1), predictions["video_preds"], rtol=1e-6)
     assert len(np.unique(views["logits"][:, :, 0])) > 8  # the views of a video differ
+
+
+def test_videos_without_labels_are_predicted_and_no_accuracy_is_made_up(finished, run_cfg, motion_dir, tmp_path):
+    _, output = finished
+    labelled = (motion_dir / "test.csv").read_text().splitlines()
+    (tmp_path / "test.csv").write_text("".join(line.rpartition(" ")[0] + "\n" for line in labelled))
+    for split in ("train", "val"):
+        shutil.copy(motion_dir / f"{split}.csv", tmp_path)
+    own = ("TRAIN.DATASET", "kinetics", "TEST.DATASET", "kinetics", "DATA.PATH_TO_DATA_DIR", str(tmp_path))
+    weights = ("TEST.CHECKPOINT_FILE_PATH", str(output / "checkpoints/checkpoint_epoch_00002.pyth"))
+    with pytest.raises(ListError, match=r"test\.csv:1: .* has no label"):
+        launch(run_cfg(*own, "OUTPUT_DIR", str(tmp_path / "refused")), run)
+    own += ("OUTPUT_DIR", str(tmp_path / "own"), "TENSORBOARD.ENABLE", True)
+    launch(run_cfg("TRAIN.ENABLE", False, *weights, *own), run)
+    found, known = (pickle.loads((folder / "3x32x2x3.pkl").read_bytes()) for folder in (tmp_path / "own", output))
+    assert torch.equal(found["video_preds"], known["video_preds"])
+    assert found["video_labels"].tolist() == [-1] * 8
+    report, log = (tmp_path / "own" / name for name in ("report.json", "stdout.log"))
+    report, log = json.loads(report.read_text()), log.read_text()
+    assert (report["top1_acc"], report["top5_acc"], report["per_class_acc"]) == (None, None, {})
+    assert not [path for path in report["files"] if "confusion" in path]
+    assert f"{tmp_path}/test.csv has no labels: predictions are written" in log
+    assert "none: the list has no labels" in log
+    assert not re.search(r"top.?1|views right|wrong|test_final", log.partition("Testing")[2].partition("Done in")[0])
 
 
 def test_a_sweep_tests_each_number_of_clips_from_one_pass(finished, run_cfg):

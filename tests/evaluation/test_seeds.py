@@ -1,6 +1,7 @@
 """The table of runs that differ in their seeds, of tiny real runs: what is counted, and that the rest is said."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from statistics import mean, stdev
@@ -204,6 +205,19 @@ def test_files_that_are_no_runs_are_named_not_raised(folders, table):
     for row in rows[:2]:
         assert row["remark"].startswith("not counted: its files are not those of a run: ")
     assert (below.startswith("1 of 3 runs"), status) == (True, 1)
+
+
+def test_pipes_and_endless_values_do_not_hold_up_the_table(folders, table):
+    made = folders(*SEEDS)
+    for folder, name in zip(made, ("report.json", "stdout.log"), strict=False):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+    (made[2] / "config.yaml").write_text("A: &a\n  B: *a\n")
+    rows, _, status = table(*made)
+    for row, said in zip(rows, ("it is a pipe", "it is a pipe", "recursion"), strict=False):
+        assert row["remark"].startswith("not counted: its files are not those of a run: ")
+        assert said in row["remark"]
+    assert status == 1
 
 
 def test_skipped_steps_are_said(folders, table):

@@ -49,12 +49,15 @@ def test_a_named_file_goes_before_the_one_beside_the_lists(write, tmp_path):
         ('{"walk": 0, "run": 0}', r"file: label 0 of 'run' is 'walk' too"),
         ('{"walk": 0, "run": 1, "jump": 2}', r"file: label 2 of 'jump' is not one of 0 \.\. 1.*MODEL\.NUM_CLASSES"),
         ('{"walk": -1, "run": 1}', r"label -1 of 'walk' is not one of 0 \.\. 1"),
-        (b"\x00\xff\xfe", r"it is not UTF-8 text\. Check TENSORBOARD\.CLASS_NAMES_PATH"),
+        (b"\x00\xff\xfe", r"file:1: there is a NUL byte, .* Check TENSORBOARD\.CLASS_NAMES_PATH"),
+        ('{"w' + "x" * 10**6 + '": 7}', r"file: label 7 of 'wxxx"),
+        ('{"walk": ' + "9" * 4000 + "}", r"file: label 999"),
     ],
 )
 def test_wrong_class_names_get_one_message(write, content, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         load_class_names(write(content), 2)
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_label_without_a_name_goes_by_its_number(write):
@@ -86,9 +89,12 @@ def test_a_byte_order_mark_is_not_part_of_the_first_name(write):
         ("77\n", r"file:1: there is no class '77'\. Classes are named like 'ApplyLipstick'"),
         ("Archery\n\nArchery\n", r"file:3: class 'Archery' is named a second time"),
         ("\n \n", r"file: names no class"),
-        (b"\xff\xfe", r"not UTF-8 text\. Check TENSORBOARD\.CONFUSION_MATRIX\.SUBSET_PATH"),
+        (b"\xff\xfe", r"file:1: this is UTF-16 text .*Check TENSORBOARD\.CONFUSION_MATRIX\.SUBSET_PATH"),
+        (b"Archery\nYo\xe9\n", r"file:2: byte 0xe9 is not UTF-8 text: 'Yo\\xe9'"),
+        ("x" * 3000, r"file:1: there is no class 'xxx"),
     ],
 )
 def test_wrong_subsets_get_one_message(write, content, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         read_subset(write(content), NAMES)
+    assert len(str(caught.value)) < 1000
