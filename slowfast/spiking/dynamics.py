@@ -10,7 +10,6 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
-from math import isfinite
 from typing import NamedTuple
 
 import torch
@@ -32,6 +31,7 @@ CHARGE_SYNTAX = (
     *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.Call, ast.Name, ast.Load, ast.Constant),
     *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.UAdd, ast.USub),
 )
+LARGEST = torch.finfo(torch.float32).max
 NUMBER = re.compile(r"(?<![\w.])(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 
@@ -112,8 +112,8 @@ def charge_faults(charge: object) -> Iterator[str]:
         parts = list(ast.walk(ast.parse(charge, mode="eval")))
     except (SyntaxError, ValueError) as error:
         yield f"it is no expression ({error.args[0]})"
-    if "#" in charge:
-        yield "it has a comment"
+    if "#" in charge or not charge.isascii():
+        yield "it has a comment, or letters that C does not know"
     called = {part.func for part in parts if isinstance(part, ast.Call)}
     for part in parts:
         text = ast.get_source_segment(charge, part)
@@ -126,8 +126,8 @@ def charge_faults(charge: object) -> Iterator[str]:
                 yield f"{name} is a function, and here it has no value in brackets"
             case ast.Name(id=name) if name not in (*CHARGE_NAMES, *CHARGE_FUNCTIONS):
                 yield f"{name} is not known"
-            case ast.Constant() if not (NUMBER.fullmatch(text) and isfinite(float(text))):
-                yield f"{text} is no plain decimal number"
+            case ast.Constant() if not (NUMBER.fullmatch(text) and float(text) <= LARGEST):
+                yield f"{text} is no plain decimal number that a float holds"
             case _ if not isinstance(getattr(part, "op", part), CHARGE_SYNTAX):
                 yield f"{text or type(part).__name__} is none of its operations"
     if not any(isinstance(part, ast.Name) and part.id == "x" for part in parts):

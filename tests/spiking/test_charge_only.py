@@ -146,6 +146,8 @@ REFUSED = {
     "v + x # leak": "it has a comment",
     "v * 1_0 + x": "1_0 is no plain decimal number",
     "v * 0x10 + x": "0x10 is no plain decimal number",
+    "v + \U0001d431": "letters that C does not know",
+    "v * 1e39 + x": "1e39 is no plain decimal number that a float holds",
     "v * 1e400 + x": "1e400 is no plain decimal number",
     "v * 2j + x": "2j is no plain decimal number",
     "v * True + x": "True is no plain decimal number",
