@@ -6,6 +6,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -109,6 +110,7 @@ def run_python(monkeypatch, capfd):
         words = [str(word) for word in words]
         name = words.pop(1) if words[0] == "-m" else words[0]
         monkeypatch.setattr(sys, "argv", words)
+        monkeypatch.syspath_prepend(str(Path(name).resolve().parent))  # as Python does for a script
         capfd.readouterr()
         try:
             if words[0] == "-m":

@@ -3,6 +3,7 @@
 # -m "" runs the slow ones too. Where pytest-xdist is installed two processes share the tests out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+spikefast_extras=dev
 source tools/activate.sh
 workers=()
 if python -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('xdist') is None)"; then

@@ -3,13 +3,14 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from patience import patient
+from patience import patient, wait_until
 from tiny_models import tiny_options
 
 from slowfast.config import assert_and_infer_cfg, load_config, preset_model
@@ -108,6 +109,61 @@ def test_the_scripts_of_the_quickstart_train_and_test(options, tmp_path):
         assert result.returncode == 0, result.stdout + result.stderr
         assert "top-1" in result.stdout
     assert (tmp_path / "out/report.json").exists()
+
+
+@pytest.fixture
+def quickstart(tmp_path):
+    """A function of arguments: the folder in which a copy of run.sh starts a run that ends at once, and what is said.
+
+    ENDS=done: the run comes to its end, as its log says.
+    """
+    shutil.copytree(QUICKSTART, tmp_path / "exp/quickstart", ignore=shutil.ignore_patterns("output*"))
+    shutil.copytree(REPOSITORY / "tools", tmp_path / "tools")
+    (tmp_path / "bin").mkdir()
+    stand_in = tmp_path / "bin/python"
+    stand_in.write_text(f"""#!/bin/bash
+[[ "$2" != *find_spec* ]] || exit 0
+[ "$1" != -c ] || exec {sys.executable} "$@"
+while [ "$1" != OUTPUT_DIR ]; do shift; done
+[ "$ENDS" != done ] || echo "Done in 0:00:01. Everything is in $2" >> "$2/stdout.log"
+[ "$ENDS" != lives ] || sleep 30
+echo "folder $2"
+""")
+    stand_in.chmod(0o755)
+
+    def run(*arguments, **variables):
+        result = run_script(tmp_path / "exp/quickstart/run.sh", *arguments, first=stand_in.parent, **variables)
+        said, _, folder = result.stdout.rpartition("folder ")
+        assert (tmp_path / "exp/quickstart/output/last").resolve() == Path(folder.strip())
+        return folder.strip(), said
+
+    run.script, run.bin = tmp_path / "exp/quickstart/run.sh", stand_in.parent
+    return run
+
+
+def test_the_quickstart_continues_an_interrupted_run_of_the_same_arguments_only(quickstart):
+    first, _ = quickstart()
+    other, _ = quickstart("SOLVER.MAX_EPOCH", "1")
+    again, said = quickstart(ENDS="done")
+    assert (first == again, first == other) == (True, False)
+    assert said == f"Continuing {first}, which was interrupted. (Remove it to begin anew.)\n"
+    third, said = quickstart()
+    assert (third == first, said) == (False, "")
+    assert quickstart("SOLVER.MAX_EPOCH", "1")[0] == other
+    with open(quickstart.script.parent / "config.yaml", "a") as file:
+        file.write("LOG_PERIOD: 1\n")
+    assert quickstart()[0] not in (first, other, third)
+
+
+def test_two_quickstarts_at_a_time_have_a_folder_each(quickstart):
+    environment = os.environ | {"PATH": f"{quickstart.bin}:{os.environ['PATH']}", "ENDS": "lives"}
+    living = subprocess.Popen(["bash", quickstart.script], env=environment, stdout=subprocess.DEVNULL)
+    last = quickstart.script.parent / "output/last"
+    wait_until(last.exists, 20)
+    first = last.resolve()
+    assert quickstart()[0] != str(first)
+    living.kill()
+    living.wait()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import argparse
 import importlib
 from pathlib import Path
 
+import _checkout  # noqa: F401  the slowfast beside it, in an environment that has what it needs
 import torch
 
 from slowfast.benchmark.against import compare

@@ -12,7 +12,12 @@ import os
 import time
 from pathlib import Path
 
-import pytest
+import _checkout  # noqa: F401  the slowfast beside it, in an environment that has what it needs
+
+try:
+    import pytest
+except ModuleNotFoundError:
+    raise SystemExit("pytest is not there. `bash tests/run.sh` installs it.") from None
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 FAULTS, FUZZES = TESTS / "faults", [TESTS / "config/test_fuzz.py", TESTS / "engine/test_nonsense.py"]

@@ -6,6 +6,7 @@ from slowfast.config.compat import accepted_keys
 from slowfast.config.files import ConfigError, flatten
 from slowfast.config.node import CfgNode
 from slowfast.config.presets import preset_model
+from slowfast.config.valid import shown
 
 # What each asks for. A run without it would be another one than the config describes, in silence.
 ELSEWHERE = {
@@ -59,8 +60,8 @@ def refuse_unbuilt(cfg: CfgNode) -> None:
         is_none = value is None or not (value or default)  # 0 where None is the default
         if not is_none and list(leaves(value)) != list(leaves(default)):
             raise ConfigError(
-                f"{key} {value!r} asks for {what}. That is not built here, and without it this would be another run. "
-                f"Remove the key, or set it to its default {default!r}."
+                f"{key} {shown(value)} asks for {what}. That is not built here, and without it this would be another "
+                f"run. Remove the key, or set it to its default {default!r}."
             )
 
 
