@@ -77,7 +77,8 @@ class EventFrames(VideoDataset):
             with np.load(entry.path) as content:
                 counts = content["frames"]  # [T, 2, H, W]
         except (OSError, ValueError, KeyError, EOFError) as error:
-            raise VideoError(entry.path, f"no event frames ({error})") from error
+            why = "it holds Python objects" if "pickled" in str(error) else error
+            raise VideoError(entry.path, f"no event frames ({why})") from error
         if counts.shape[:2] != (self.num_frames, CHANNELS):
             raise VideoError(entry.path, f"frames {list(counts.shape)} are not [{self.num_frames}, {CHANNELS}, H, W]")
         if not (counts >= 0).all():

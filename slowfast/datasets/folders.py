@@ -38,22 +38,23 @@ def class_labels(folder: Path, training: Path, num_classes: int, *, by_spelling:
     All splits number the folders of `training`, for a split may lack some; where it is not there, their own.
 
     Raises:
-        ListError: there are none, or too many; some are not in `training`; or without it not all are there.
+        ListError: there are none, or not `num_classes`, or some that are not in `training`.
     """
     source = training if training.is_dir() else folder
     here, classes = folders_in(folder) if folder.is_dir() else [], folders_in(source) if source.is_dir() else []
     if not here:
         raise ListError(f"There are no folders of classes in {folder}. Set DATA.PATH_TO_DATA_DIR to what is above.")
-    if len(classes) > num_classes:
-        raise ListError(f"{source} has {len(classes)} classes. Set MODEL.NUM_CLASSES {len(classes)}.")
-    if source != training and len(classes) < num_classes:
+    if len(classes) != num_classes:
         raise ListError(
-            f"{folder} has {len(classes)} of MODEL.NUM_CLASSES {num_classes} classes, and there is no {training} whose "
-            "folders tell which. Make it with a folder of every class; they may be empty."
+            f"{source} has folders of {len(classes)} classes and MODEL.NUM_CLASSES is {num_classes}. Set it to "
+            f"{len(classes)}; or, if classes are left out, give {training} a folder of every class, if only empty."
         )
     unknown = [name for name in here if name not in classes]
     if unknown:
-        raise ListError(f"{folder} has folders of classes that {source} has not: {first_of(unknown, 5)}.")
+        raise ListError(
+            f"{folder} has folders of classes that {source} has not: {first_of(unknown, 5)}. Remove them, or make them "
+            "there too, if only empty, and raise MODEL.NUM_CLASSES."
+        )
     order = sorted(classes) if by_spelling else classes
     return {name: label for label, name in enumerate(order) if name in here}
 

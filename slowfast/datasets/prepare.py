@@ -93,7 +93,7 @@ def resized(args, splits: dict[str, list[Video]]) -> dict[str, list[Video]]:
             broken[str(source.relative_to(args.root))] = error
             print(f"warning: left out: {error}")
         if number % 1000 == 0 or number == len(targets):
-            print(f"{number} of {len(targets)} videos in {args.resized}")
+            print(f"{number - len(broken)} of {len(targets)} videos in {args.resized}")
     return {
         split: [video._replace(path=targets[video.path]) for video in videos if video.path not in broken]
         for split, videos in splits.items()

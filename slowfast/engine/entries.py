@@ -39,6 +39,7 @@ BEST = {"top1_err": int | float, "top5_err": int | float, "epoch": int}
 # Entries that every version of this project writes; the first ones are in no other project's checkpoints.
 OWN = ("position", "best", "train_list", "versions", "world_size", "threads")
 ALWAYS = (*OWN, "scaler_state", "cfg")
+SETTINGS = ("MODEL.MODEL_NAME", "SOLVER.BASE_LR", "SOLVER.MAX_EPOCH", "TRAIN.BATCH_SIZE", "RNG_SEED")
 OPTIMIZER = {"state": dict, "param_groups": list}
 SCALER = ("scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker")
 WORDS = {int: "a whole number", str: "text", dict: "a dict", list: "a list", int | float: "a number"}
@@ -98,8 +99,10 @@ def missing_entries(path: Path, state: dict) -> Iterator[str]:
     yield from (f"it has no {name}" for name in ALWAYS if state.get(name) is None)
     yield from (f"it has no best/{name}" for name in BEST if name not in state["best"])
     yield from (f"it has no versions/{name}" for name in VERSIONS if name not in state["versions"])
-    if not settings_of(state["cfg"]):
+    settings = settings_of(state["cfg"])
+    if not settings:
         yield "its cfg cannot be read"
+    yield from (f"its cfg has no {key}" for key in SETTINGS if key not in settings)
 
 
 def odd_position(epoch: int, position: dict | None, processes: int | None) -> Iterator[str]:
@@ -107,7 +110,9 @@ def odd_position(epoch: int, position: dict | None, processes: int | None) -> It
     if position is None:
         return
     yield from (f"its position/{name} is not known here" for name in position if name not in PLACE)
-    yield from (f"it has no position/{name}" for name in ("steps", "samples", "meters") if name not in position)
+    yield from (
+        f"it has no position/{name}" for name in ("epoch", "steps", "samples", "meters") if name not in position
+    )
     yield from wrong_kinds(position, PLACE, "position/")
     yield from (f"its position/{name} is {position[name]}" for name in ("steps", "samples") if position[name] < 0)
     if (position["steps"] == 0) != (position["samples"] == 0):

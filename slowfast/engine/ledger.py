@@ -11,9 +11,8 @@ from torch import nn
 
 from slowfast.engine.entries import VERSIONS, Position, refuse_odd_entries
 from slowfast.engine.parallel import is_sharded, load_model, load_optimizer, shard_maker
-from slowfast.engine.resumable import check_config, refuse_misfit
+from slowfast.engine.resumable import check_config, refuse_misfit, warn_changes
 from slowfast.engine.saver import BackgroundSaver, begin_save
-from slowfast.engine.weights import warn_other_settings
 from slowfast.utils.checkpoint import (
     BEST_NAME,
     checkpoint_dir,
@@ -179,7 +178,7 @@ class Ledger:
         """Goes on from another run's checkpoint, which the master has found whole, with its optimizer and epoch."""
         state = self.load(path)
         on_master(self.refuse_unusable, Path(path), state)
-        warn_other_settings(self.cfg, state.get("cfg"), path)
+        on_master(warn_changes, self.cfg, state, path, self.train_list)
         return self.restore(state | {"best": None}, path)
 
     def refuse_unusable(self, path: Path, outline: dict) -> None:

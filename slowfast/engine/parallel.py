@@ -91,7 +91,10 @@ def load_model(model: nn.Module, state: dict) -> None:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict) -> None:
-    """Loads an optimizer's state, whole or in shards; moments take the placement of their parameters."""
+    """Loads an optimizer's state, whole or in shards; moments take the placement of their parameters.
+
+    What is set for a group, such as its weight decay, stays as the config has it.
+    """
     parameters = parameters_of(optimizer)
     moments = {
         index: {
@@ -103,7 +106,9 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict) -> None:
         for index, values in state["state"].items()
         if index < len(parameters)
     }
-    optimizer.load_state_dict(state | {"state": moments})
+    own = optimizer.state_dict()["param_groups"]
+    groups = [mine | {"params": theirs["params"]} for mine, theirs in zip(own, state["param_groups"], strict=True)]
+    optimizer.load_state_dict(state | {"state": moments, "param_groups": groups})
 
 
 def parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:

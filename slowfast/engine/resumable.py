@@ -97,7 +97,7 @@ def optimizer_misfits(optimizer: torch.optim.Optimizer, theirs: dict) -> Iterato
 
 def group_misfits(place: str, group: dict, own: dict) -> Iterator[str]:
     """Where a group is another optimizer's: torch would take over what it has, and miss what it has not."""
-    yield from (f"it has no {place}/{name}" for name in HYPERPARAMETERS & own.keys() - group.keys())
+    yield from (f"it has no {place}/{name}" for name in sorted(HYPERPARAMETERS & own.keys() - group.keys()))
     for name in sorted(HYPERPARAMETERS & own.keys()):
         if not is_like(group[name], own[name]):
             yield f"its {place}/{name} is {described(group[name])} and must be like {own[name]}"
@@ -135,13 +135,7 @@ def check_config(cfg, state: dict, path: str, train_list: str) -> None:
                 "%s was saved by %s %s and %s continues: the weights may differ from an uninterrupted run's.",
                 *(path, package, version, VERSIONS[package]),
             )
-    then = settings_of(state.get("cfg"))
-    lines = [f"{key}: {old!r} then, {new!r} now" for key, (old, new) in changed_keys(then, cfg).items()]
-    if not then:
-        lines.append("cfg: the checkpoint has none that can be read, so nothing tells its settings")
-    list_then = state.get("train_list") or train_list
-    if list_then != train_list:
-        lines.append(f"the training list, by SHA-256: {list_then[:12]!r} then, {train_list[:12]!r} now")
+    lines = changes(cfg, state, train_list)
     if not lines:
         return
     changed = "\n".join(f"  {line}" for line in lines)
@@ -151,6 +145,26 @@ def check_config(cfg, state: dict, path: str, train_list: str) -> None:
             "Set OUTPUT_DIR to a new folder, or TRAIN.RESUME_CHANGED True to go on with the new ones."
         )
     logger.warning("Going on with changed settings (TRAIN.RESUME_CHANGED):\n%s", changed)
+
+
+def warn_changes(cfg, state: dict, path: str, train_list: str) -> None:
+    """Says what is other than in the run whose checkpoint a new run goes on from."""
+    lines = changes(cfg, state, train_list)
+    if lines:
+        told = "\n".join(f"  {line}" for line in lines)
+        logger.warning("Going on from %s with other settings than its run had:\n%s", path, told)
+
+
+def changes(cfg, state: dict, train_list: str) -> list[str]:
+    """A line for each thing that decides the weights and is not as in a checkpoint's run."""
+    then = settings_of(state.get("cfg"))
+    lines = [f"{key}: {old!r} then, {new!r} now" for key, (old, new) in changed_keys(then, cfg).items()]
+    if not then:
+        lines.append("cfg: the checkpoint has none that can be read, so nothing tells its settings")
+    list_then = state.get("train_list") or train_list
+    if list_then != train_list:
+        lines.append(f"the training list, by SHA-256: {list_then[:12]!r} then, {train_list[:12]!r} now")
+    return lines
 
 
 def changed_keys(then: dict[str, object], cfg) -> dict[str, tuple]:

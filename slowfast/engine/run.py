@@ -22,12 +22,12 @@ def run(cfg, device: torch.device) -> None:
     logger.info("Configuration, as it differs from the defaults:\n%s", describe_diff(cfg))
     for message in getattr(cfg, "messages", []):
         logger.info("%s", message)
-    if is_master():
-        logger.info("Whole configuration: %s", write_config(cfg))
     set_threads(cfg, preflight(cfg))
     class_names = load_class_names(
         cfg.TENSORBOARD.CLASS_NAMES_PATH, cfg.MODEL.NUM_CLASSES, data_dir=cfg.DATA.PATH_TO_DATA_DIR
     )
+    if not cfg.TRAIN.ENABLE and is_master():
+        logger.info("Whole configuration: %s", write_config(cfg))
     training = train(cfg, device, class_names) if cfg.TRAIN.ENABLE else None
     if cfg.TEST.ENABLE:
         test(cfg, device, class_names, training)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from slowfast.config import write_config
 from slowfast.datasets import BadVideos, build_loader, normalize, prefetch
 from slowfast.engine.entries import Position
 from slowfast.engine.env import seed_all
@@ -49,6 +50,8 @@ def train(cfg, device: torch.device, class_names: list[str]) -> Training | None:
     train_loader, val_loader = build_loader(cfg, "train"), build_loader(cfg, "val")
     trainer = Trainer(cfg, device, train_loader.dataset.digest())
     start = trainer.start()
+    if is_master():  # not before: a run of other settings, which is refused, would leave its own beside those weights
+        logger.info("Whole configuration: %s", write_config(cfg))
     if start.epoch >= cfg.SOLVER.MAX_EPOCH:
         trainer.ledger.say_done(start.epoch)
         return None

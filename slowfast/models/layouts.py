@@ -61,7 +61,11 @@ class Layout:
 
     def settings(self, tensors: Tensors) -> dict[str, bool | int]:
         """The keys of the switches and sizes, as they are in a model that has these tensors, by its names."""
-        sizes = {key: tensors[name].shape[i] * factor for name, i, key, factor in self.sizes if name in tensors}
+        sizes = {
+            key: tensors[name].shape[i] * factor
+            for name, i, key, factor in self.sizes
+            if name in tensors and i < tensors[name].dim()
+        }
         return {key: tensor in tensors for tensor, key in self.switches} | sizes
 
 

@@ -11,7 +11,7 @@ SATURATED = 0.9  # of the most spikes that a neuron can fire
 LONGEST_TAU = 100.0  # time steps; a current then moves the potential by less than 1 % of itself
 SHOWN = 5
 ADVICE = (
-    "They no longer tell clips apart. What may help: a lower SNN.V_THRESHOLD against silence, a higher one against "
+    "They hardly take part in the result. What may help: a lower SNN.V_THRESHOLD against silence, a higher one against "
     "saturation, a lower SOLVER.BASE_LR against all of it."
 )
 

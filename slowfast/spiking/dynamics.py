@@ -135,6 +135,11 @@ def charge_faults(charge: object) -> Iterator[str]:
 
 
 @cache
+def uses_k(charge: str) -> bool:
+    return re.search(r"\bk\b", charge) is not None
+
+
+@cache
 def charge_functions(charge: str) -> tuple[Callable, dict[str, Callable], bool]:
     """A charge and its derivatives as functions of `CHARGE_NAMES`; whether it is linear in v and x."""
     derivatives = charge_derivatives(charge)

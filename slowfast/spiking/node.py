@@ -11,7 +11,7 @@ from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor
 
 from slowfast.spiking import ops
-from slowfast.spiking.dynamics import SURROGATES, Dynamics, check_charge
+from slowfast.spiking.dynamics import SURROGATES, Dynamics, check_charge, uses_k
 from slowfast.spiking.kernels import cuda
 from slowfast.spiking.kernels.eager import working_dtype
 from slowfast.spiking.norm import BatchNorm
@@ -53,6 +53,8 @@ class SpikingNeuron:
             raise TypeError(
                 f"class {cls.__name__}: SpikingNeuron goes before the other bases, which would else do its work."
             )
+        if not callable(cls.k):
+            raise TypeError(f"class {cls.__name__}: k is a method that gives a number, or a tensor of one element.")
         charge = vars(cls).get("charge")
         if charge is not None and not isinstance(charge, property):
             check_charge(charge)
@@ -80,6 +82,9 @@ class SpikingNeuron:
         self._backend = name
 
     def k(self) -> float | Tensor:
+        """The constant or learnt k of the charge, in a class whose charge has one."""
+        if self.charge is not None and uses_k(self.charge):
+            raise TypeError(f"The charge of {type(self).__name__} has a k, and the class no method k() that gives it.")
         return 0.0
 
     def forward(self, x: Tensor, norm: BatchNorm | None = None) -> Tensor:
@@ -90,6 +95,11 @@ class SpikingNeuron:
         Args:
             norm: of [T, B, C, ...], applied to x first; fused with the neuron unless `fuse_norm` is off.
         """
+        ops.check_input(x)
+        if norm is not None and not isinstance(norm, BatchNorm):
+            raise TypeError(
+                f"A neuron takes a current and a norm, not {type(norm).__name__}. For a state call stream()."
+            )
         is_ours = self.own_operator(x)
         if norm is not None and not (is_ours and self.fuse_norm and not self.store_v_seq):
             x, norm = norm(x), None

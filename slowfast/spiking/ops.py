@@ -103,6 +103,9 @@ def as_computed(x: Tensor, *parameters: Tensor | None) -> list[Tensor | None]:
             "The spiking operators have no forward-mode derivative (torch.func.jvp, torch.autograd.forward_ad). "
             "Differentiate in reverse mode: backward(), torch.autograd.grad."
         )
+    elsewhere = next((t for t in parameters if t is not None and t.device != x.device), None)
+    if elsewhere is not None:
+        raise ValueError(f"A spiking layer has parameters on {elsewhere.device} and its input is on {x.device}.")
     dtype = eager.working_dtype(x)
     return [tensor if tensor is None or tensor.dtype is dtype else tensor.to(dtype) for tensor in parameters]
 

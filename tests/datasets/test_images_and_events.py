@@ -25,7 +25,8 @@ def image_cfg(data_cfg, tmp_path):
                 image = np.full((40, 60, 3), (label, number, 200), np.uint8)
                 Image.fromarray(image).save(folder / f"{number}.{('png', 'PNG')[label]}")
             (folder / "notes.txt").write_text("no image")
-    return lambda *options: data_cfg("TRAIN.DATASET", "imagenet", "TEST.DATASET", "imagenet", *options)
+    usual = ("TRAIN.DATASET", "imagenet", "TEST.DATASET", "imagenet", "MODEL.NUM_CLASSES", 2)
+    return lambda *options: data_cfg(*usual, *options)
 
 
 def test_an_image_stands_still_for_all_time_steps(image_cfg):
@@ -61,8 +62,9 @@ def test_hidden_files_and_folders_are_no_images_and_no_classes(image_cfg, tmp_pa
 
 
 def test_missing_folders_and_too_many_classes_are_said(image_cfg, tmp_path):
-    with pytest.raises(ListError, match=r"Set MODEL\.NUM_CLASSES 2"):
-        build_dataset(image_cfg("MODEL.NUM_CLASSES", 1), "train")
+    for number in (1, 3):
+        with pytest.raises(ListError, match=rf"train has folders of 2 classes and .* is {number}\. Set it to 2"):
+            build_dataset(image_cfg("MODEL.NUM_CLASSES", number), "train")
     shutil.rmtree(tmp_path / "val/n02")
     assert [entry.label for entry in build_dataset(image_cfg(), "val").entries] == [1]
     (tmp_path / "val/n02").mkdir()
@@ -79,6 +81,7 @@ def event_cfg(data_cfg):
 
     def make(name, *options):
         datasets = ("TRAIN.DATASET", name, "TEST.DATASET", name, "DATA.TRAIN_JITTER_SCALES", [32, 32])
+        datasets = (*datasets, "MODEL.NUM_CLASSES", {"cifar10_dvs": 2}.get(name, 3))
         return data_cfg(*datasets, *EVENTS, "TEST.NUM_ENSEMBLE_VIEWS", 1, "DATA.RANDOM_FLIP", False, *options)
 
     return make
@@ -116,11 +119,13 @@ def test_event_frames_are_counts_of_both_polarities(gestures, event_cfg):
 
 
 def test_classes_are_numbered_as_spikingjelly_does_where_that_is_set(gestures, event_cfg):
-    def folders(*options):
-        entries = build_dataset(assert_and_infer_cfg(event_cfg("dvs128_gesture", *options)), "val").entries
+    def folders(*options, classes=4):
+        cfg = event_cfg("dvs128_gesture", "MODEL.NUM_CLASSES", classes, *options)
+        entries = build_dataset(assert_and_infer_cfg(cfg), "val").entries
         return [Path(entry.path).parent.name for entry in sorted(entries, key=lambda entry: entry.label)]
 
-    assert folders() == folders("DATA.EVENT_CLASS_ORDER", "natural") == ["0", "1", "10"]
+    three = folders(classes=3)
+    assert three == folders("DATA.EVENT_CLASS_ORDER", "natural", classes=3) == ["0", "1", "10"]
     for split in ("train", "test"):
         write_recordings(gestures / "frames_number_4_split_by_number" / split / "2", (24,), 2)
     assert folders() == ["0", "1", "2", "10"]
@@ -134,8 +139,9 @@ def test_recordings_to_test_have_the_labels_they_are_trained_with_where_a_class_
     splits = gestures / "frames_number_4_split_by_number"
     shutil.rmtree(splits / "test/1")
 
-    def labels():
-        return [entry.label for entry in build_dataset(event_cfg("dvs128_gesture"), "val").entries]
+    def labels(classes=3):
+        cfg = event_cfg("dvs128_gesture", "MODEL.NUM_CLASSES", classes)
+        return [entry.label for entry in build_dataset(cfg, "val").entries]
 
     assert labels() == [0, 2]
     write_recordings(splits / "test/wave", (24,), 0)
@@ -143,11 +149,11 @@ def test_recordings_to_test_have_the_labels_they_are_trained_with_where_a_class_
         labels()
     shutil.rmtree(splits / "test/wave")
     shutil.rmtree(splits / "train")
-    with pytest.raises(ListError, match=rf"test has 2 of MODEL\.NUM_CLASSES 5 classes, and there is no {splits}/train"):
+    with pytest.raises(ListError, match=rf"test has folders of 2 classes .* is 3\. .*, give {splits}/train a folder"):
         labels()
     for name in ("0", "1", "2", "3", "10"):
         (splits / "train" / name).mkdir(parents=True)
-    assert labels() == [0, 4]
+    assert labels(5) == [0, 4]
 
 
 def test_hidden_files_and_folders_are_no_recordings_and_no_classes(gestures, event_cfg):
@@ -199,7 +205,7 @@ def test_recordings_are_integrated_on_first_use_or_what_is_missing_is_said(tmp_p
             events = {"t": np.sort(rng.integers(0, 10**6, 400))}
             events |= {axis: rng.integers(0, 128, 400) for axis in "xy"} | {"p": rng.integers(0, 2, 400)}
             np.savez(folder / "user01_led_0.npz", **events)
-    cfg = event_cfg("dvs128_gesture", "DATA.TRAIN_CROP_SIZE", 128)
+    cfg = event_cfg("dvs128_gesture", "DATA.TRAIN_CROP_SIZE", 128, "MODEL.NUM_CLASSES", 2)
     try:
         dataset = build_dataset(cfg, "val")
     except ListError as error:

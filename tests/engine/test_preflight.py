@@ -49,6 +49,15 @@ def test_weights_to_test_that_do_not_fit_are_found_before_the_first_epoch(run_cf
     assert "Parameter groups" not in log
 
 
+def test_weights_to_test_of_any_shape_are_refused_by_name(run_cfg, weights_of):
+    path = weights_of()
+    state = torch.load(path)
+    state["model_state"]["head.weight"] = torch.zeros(3)
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match=r"head\.weight"):
+        preflight(run_cfg("TEST.CHECKPOINT_FILE_PATH", path))
+
+
 def test_weights_to_test_that_are_not_finite_are_found_before_the_first_epoch(run_cfg, weights_of):
     path = weights_of()
     state = torch.load(path)

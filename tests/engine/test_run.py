@@ -335,3 +335,29 @@ def test_broken_videos_are_listed_after_each_epoch_and_too_many_end_the_run(part
         r"1 of 16 videos of .*train\.csv could not be read; others took their places:\n.*train\.csv:3:", said
     )
     assert re.search(r"1 of 8 videos of .*val\.csv could not be read; they count as wrong:\n.*val\.csv:2:", said)
+
+
+def test_a_run_that_is_refused_leaves_the_configuration_beside_the_weights_as_it_is(finished, run_cfg):
+    _, output = finished
+    before = (output / "config.yaml").read_bytes()
+    for options in (("SOLVER.BASE_LR", 0.002), ("DATA.PATH_TO_DATA_DIR", "/nowhere", "TRAIN.DATASET", "kinetics")):
+        with pytest.raises((CheckpointError, ValueError)):
+            launch(run_cfg(*options), run)
+        assert (output / "config.yaml").read_bytes() == before
+
+
+def test_a_changed_weight_decay_counts_after_a_resume(finished, run_cfg):
+    """torch's optimizers would take that of the checkpoint."""
+    _, output = finished
+    options = ("SOLVER.MAX_EPOCH", 3, "SOLVER.WEIGHT_DECAY", 0.5, "TRAIN.RESUME_CHANGED", True, "TEST.ENABLE", False)
+    launch(run_cfg(*options), run)
+    groups = load_checkpoint(output / "checkpoints/checkpoint_epoch_00003.pyth")["optimizer_state"]["param_groups"]
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.5}
+
+
+def test_a_run_that_goes_on_from_anothers_checkpoint_tells_what_is_other(finished, run_cfg, small_run, tmp_path):
+    _, output = finished
+    options = ("TRAIN.CHECKPOINT_FILE_PATH", str(output / "checkpoints/checkpoint_epoch_00001.pyth"))
+    launch(small_run(tmp_path / "new", *options, "SOLVER.BASE_LR", 0.002, "TEST.ENABLE", False), run)
+    said = log_of(tmp_path / "new")
+    assert "with other settings than its run had:\n  SOLVER.BASE_LR: 0.001 then, 0.002 now" in said

@@ -32,7 +32,7 @@ GROUP = ("optimizer_state", "param_groups", 0)
 # What is changed in a checkpoint, and the entry that the message names with its value.
 ODD = {
     "a future field of its place": (partial(put, value=3), ("position", "shard"), "its position/shard is not known"),
-    "a place without an epoch": (drop, ("position", "epoch"), "position/epoch None"),
+    "a place without an epoch": (drop, ("position", "epoch"), "it has no position/epoch"),
     "steps below zero": (partial(put, value=-2), ("position", "steps"), "its position/steps is -2"),
     "samples of no step": (partial(put, value=7), ("position", "samples"), "steps is 0 and its position/samples 7"),
     "steps in words": (
@@ -53,6 +53,7 @@ ODD = {
     "meters of a future version": (partial(put, value=[{}]), ("position", "meters"), "no position/meters/0/sums"),
     "meters that are numbers": (partial(put, value=[3]), ("position", "meters"), "position/meters/0 is 3 and must be"),
     "a best epoch in words": (partial(put, value="x"), ("best", "epoch"), "its best/epoch is 'x' and must be a whole"),
+    "another cfg": (partial(put, value="FOO: 1"), ("cfg",), r"its cfg has no MODEL\.MODEL_NAME"),
     "a cfg without end": (partial(put, value="a: &x {b: *x}"), ("cfg",), "its cfg cannot be read"),
     "params in another order": (
         partial(put, value=["a"]),

@@ -190,6 +190,26 @@ def test_a_k_of_another_kind_is_refused(k, backend):
         neuron(torch.rand(4, 2, 3))
 
 
+@pytest.mark.parametrize("backend", ["auto", "spikingjelly"])
+def test_a_k_that_the_charge_has_and_the_class_has_not_is_missed(backend):
+    """Else it would be 0: a neuron that is silent, and learns nothing."""
+    neuron = type("Forgotten", (SpikingNeuron, sj.BaseNode), {"charge": "v + k * x"})()
+    neuron.backend = backend
+    with pytest.raises(TypeError, match=r"The charge of Forgotten has a k, and the class no method k\(\)"):
+        neuron(torch.rand(4, 2, 3))
+    with pytest.raises(TypeError, match="class Odd: k is a method that gives a number"):
+        type("Odd", (SpikingNeuron, sj.BaseNode), {"charge": "v + k * x", "k": 0.5})
+
+
+@pytest.mark.parametrize("backend", ["auto", "spikingjelly"])
+def test_a_k_on_another_device_is_refused(backend):
+    far = {"charge": "v + k * x", "k": lambda self: torch.ones(1, device="meta")}
+    neuron = type("Far", (SpikingNeuron, sj.BaseNode), far)()
+    neuron.backend = backend
+    with pytest.raises((ValueError, RuntimeError), match="meta"):
+        neuron(torch.rand(4, 2, 3))
+
+
 def test_a_class_that_nothing_computes_is_refused():
     neuron = type("Empty", (SpikingNeuron, sj.BaseNode), {})()
     with pytest.raises(TypeError, match=r"how Empty computes\. Set its charge"):

@@ -105,6 +105,19 @@ def test_a_state_that_is_no_tensor_is_refused(state, neuron):
         neuron.stream(torch.rand(4, 2, 9), state)
 
 
+def test_a_state_in_the_place_of_the_norm_is_refused(neuron):
+    with pytest.raises(TypeError, match=r"a current and a norm, not Tensor\. For a state call stream"):
+        neuron(torch.rand(4, 2, 9), torch.rand(2, 9))
+
+
+@pytest.mark.parametrize("backend", ["auto", "spikingjelly"])
+def test_no_time_step_is_refused_by_one_message(neuron, backend):
+    neuron.backend = backend
+    for norm in (None, SharedBatchNorm(9, 6)):
+        with pytest.raises(ValueError, match="needs at least one time step"):
+            neuron(torch.rand(0, 2, 9), norm)
+
+
 def test_a_state_on_another_device_is_refused(neuron):
     with pytest.raises(ValueError, match=r"stream is \(2, 9\) on meta, .*\(2, 9\) on cpu"):
         neuron.stream(torch.rand(4, 2, 9), torch.zeros(2, 9, device="meta"))
