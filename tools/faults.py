@@ -13,7 +13,13 @@ from pathlib import Path
 import pytest
 
 FAULTS = Path(__file__).resolve().parents[1] / "tests/faults"
-FULL = {"FAULTS_FULL": "yes", "FAULTS_KILLS": "30", "FAULTS_LINK_SECONDS": "20", "FAULTS_LONG_STEPS": "2000"}
+FULL = {
+    "FAULTS_FULL": "yes",
+    "FAULTS_KILLS": "30",
+    "FAULTS_LINK_SECONDS": "20",
+    "FAULTS_LOCK_TRIALS": "200",
+    "FAULTS_LONG_STEPS": "2000",
+}
 
 
 class Table:
