@@ -1,7 +1,7 @@
 """One run in one OUTPUT_DIR: a locked file with host and process, and how to tell that its owner is gone.
 
-On one host the kernel's lock (flock) decides. The file's content names the owner, and decides on network disks that keep
-no locks between hosts.
+On one host the kernel's lock (flock) decides. The file's content names the owner, and decides on network disks that
+keep no locks between hosts.
 """
 
 import fcntl
@@ -121,8 +121,8 @@ os.register_at_fork(after_in_child=forget_in_child)
 def in_use(path: Path, owner: dict | None) -> str:
     who = f"process {owner['pid']} on {owner['host']}" if owner else "a process that has not written who it is"
     return (
-        f"OUTPUT_DIR {path.parent} is in use by {who}. Wait for it, stop it, or set another OUTPUT_DIR. If that process "
-        f"is no run of yours, remove {path}."
+        f"OUTPUT_DIR {path.parent} is in use by {who}. Wait for it, stop it, or set another OUTPUT_DIR. If that "
+        f"process is no run of yours, remove {path}."
     )
 
 
