@@ -6,7 +6,7 @@ import sys
 
 from slowfast.config import assert_and_infer_cfg, help_config, load_config, parse_args
 from slowfast.models import refuse_unknown_model, refuse_unregistered
-from slowfast.utils.logging import USER_ERRORS, report_error
+from slowfast.utils.logging import USER_ERRORS, discard_output, report_error
 from slowfast.version import __version__
 
 
@@ -15,8 +15,7 @@ def print_text(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        # What Python would still flush at exit must have somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
 
 
 def main(argv: list[str] | None = None) -> int:
