@@ -46,7 +46,7 @@ def test(cfg, device: torch.device, class_names: list[str], training: Training |
     loader = build_loader(cfg, "test")
     clips, crops = len(loader.dataset.clips), len(loader.dataset.crops)
     started = time.perf_counter()
-    with record_firing_rates(model) as rates:
+    with loader, record_firing_rates(model) as rates:
         all_scores = score_views(
             cfg,
             model,
