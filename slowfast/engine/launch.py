@@ -7,7 +7,6 @@ import socket
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -16,6 +15,7 @@ import torch.multiprocessing as mp
 from slowfast.engine.cluster import Membership, is_preempted, membership, scontrol, slurm_job
 from slowfast.engine.env import check_gpus, make_deterministic, select_device
 from slowfast.engine.lock import run_lock
+from slowfast.engine.meeting import join_group
 from slowfast.engine.signals import RunInterrupted, exit_status, forwarding_to, listening, requested
 from slowfast.utils.distributed import barrier, free_port, gather_objects, is_master, on_master, processes_per_machine
 from slowfast.utils.logging import USER_ERRORS, logger, report_error, setup_logging
@@ -128,18 +128,6 @@ def run_process(place: Membership, cfg, run: Callable) -> int | None:
             if dist.is_initialized() and not lost:  # a group without one of its ranks cannot be left in order
                 dist.destroy_process_group()
     return status
-
-
-def join_group(place: Membership, cfg) -> None:
-    """Meets the other ranks; each then waits at most DIST.TIMEOUT for the others, here and in every operator."""
-    timeout = timedelta(seconds=cfg.DIST.TIMEOUT)
-    store, _, _ = next(dist.rendezvous(place.init_method, place.rank, place.world_size, timeout=timeout))
-    if os.environ.get("GROUP_WORLD_SIZE") == "1":
-        # torchrun on one machine keeps its store over restarts (static rendezvous, torch 2.15), and a restarted group
-        # would find the addresses of the dead one there.
-        store = dist.PrefixStore(f"restart {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
-    backend = cfg.DIST_BACKEND if cfg.NUM_GPUS else "gloo"
-    dist.init_process_group(backend, store=store, world_size=place.world_size, rank=place.rank, timeout=timeout)
 
 
 def open_output(stack: ExitStack, output_dir: str) -> None:
