@@ -84,6 +84,7 @@ class Loader:
         )
 
     def __enter__(self) -> "Loader":
+        self.others = multiprocessing.active_children()
         return self
 
     def __exit__(self, *exception) -> None:
@@ -92,9 +93,8 @@ class Loader:
         At exit multiprocessing would wait for them: it asks them by SIGTERM, to which they do not listen in a run.
         """
         if exception[0] is not None:
-            pids = set(self.reading[:, 0].tolist())
             for process in multiprocessing.active_children():
-                if process.pid in pids:
+                if process not in self.others:
                     process.kill()
 
     def __len__(self) -> int:

@@ -16,6 +16,7 @@ from slowfast.engine.cluster import Membership, is_preempted, membership, scontr
 from slowfast.engine.env import check_gpus, make_deterministic, select_device
 from slowfast.engine.lock import run_lock
 from slowfast.engine.meeting import join_group
+from slowfast.engine.room import raise_file_limit
 from slowfast.engine.signals import RunInterrupted, exit_status, forwarding_to, listening, requested
 from slowfast.utils.distributed import barrier, free_port, gather_objects, is_master, on_master, processes_per_machine
 from slowfast.utils.logging import USER_ERRORS, logger, report_error, setup_logging
@@ -104,6 +105,7 @@ def run_process(place: Membership, cfg, run: Callable) -> int | None:
                 join_group(place, cfg)
             setup_logging(None)
             on_master(open_output, stack, cfg.OUTPUT_DIR)
+            raise_file_limit()
             make_deterministic()
             if device.type == "cpu":
                 keep_freed_memory()
