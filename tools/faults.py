@@ -21,7 +21,13 @@ except ModuleNotFoundError:
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 FAULTS, FUZZES = TESTS / "faults", [TESTS / "config/test_fuzz.py", TESTS / "engine/test_nonsense.py"]
-FULL = {"FAULTS_FULL": "yes", "FAULTS_KILLS": "30", "FAULTS_LINK_SECONDS": "20", "FAULTS_LONG_STEPS": "2000"}
+FULL = {
+    "FAULTS_FULL": "yes",
+    "FAULTS_KILLS": "30",
+    "FAULTS_LINK_SECONDS": "20",
+    "FAULTS_LOCK_TRIALS": "200",
+    "FAULTS_LONG_STEPS": "2000",
+}
 
 
 class Table:

@@ -29,19 +29,34 @@ class BadVideos:
         Raises:
             TooManyBadVideosError: they are more than `max_share` of the list.
         """
-        unread = {row: error for each in gather_objects(self.unread) for row, error in each.items()}
+        unread, listed, shown = self.gather()
         if not unread:
             return
-        total, path = self.dataset.num_videos, self.dataset.list_path
-        listed = f"{len(unread)} of {total} videos of {path} could not be read"
-        shown = list_rows(self.dataset, unread)
-        if len(unread) > max_share * total:
+        if len(unread) > max_share * self.dataset.num_videos:
             raise TooManyBadVideosError(
                 f"{listed}, more than DATA.MAX_BAD_VIDEOS {max_share:g} allows:\n{shown}\n"
                 "Correct the files or take them off the list (`python -m slowfast.datasets.doctor` finds them "
                 "all), or raise DATA.MAX_BAD_VIDEOS."
             )
         logger.warning("%s; %s:\n%s", listed, consequence, shown)
+
+    def refuse(self) -> None:
+        """Ends a pass in which a batch has a video that none could replace; every rank calls it.
+
+        Raises:
+            TooManyBadVideosError: always, with the videos of all ranks.
+        """
+        _, listed, shown = self.gather()
+        raise TooManyBadVideosError(
+            f"{listed}, and a batch could not be filled with others:\n{shown}\nCheck that the disk is there, "
+            "DATA.PATH_PREFIX and the files."
+        )
+
+    def gather(self) -> tuple[dict[int, str], str, str]:
+        """The unread videos of all ranks, how many they are, and their lines."""
+        unread = {row: error for each in gather_objects(self.unread) for row, error in each.items()}
+        listed = f"{len(unread)} of {self.dataset.num_videos} videos of {self.dataset.list_path} could not be read"
+        return unread, listed, list_rows(self.dataset, unread)
 
 
 def list_rows(dataset: VideoDataset, notes: dict[int, str]) -> str:

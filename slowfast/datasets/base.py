@@ -29,6 +29,16 @@ class Unread(NamedTuple):
     error: str
 
 
+class NoneReadableError(VideoError):
+    """A training video that cannot be read, and neither can the others that were tried in its place: `unread`."""
+
+    def __init__(self, path: str, unread: list[Unread]):
+        self.unread = tuple(unread)
+        super().__init__(
+            path, f"too many of its videos cannot be read, such as {unread[0].error}; check DATA.PATH_PREFIX and files"
+        )
+
+
 class Sample(NamedTuple):
     """One view of one video: clip uint8 RGB [C, T, H, W]; `valid` False (and zeros) where it could not be read.
 
@@ -150,6 +160,20 @@ class VideoDataset(torch.utils.data.Dataset):
             return self.random_validation_view(video, rng)
         return self.fixed_views(video)
 
+    def __getitems__(self, keys: list[tuple[int, int] | int]) -> list[list[Sample]]:
+        """The items of a batch, as a DataLoader asks for them; a training video that none can replace is marked.
+
+        An error would reach the run as the traceback of a loader process.
+        """
+        items = []
+        for key in keys:
+            try:
+                items.append(self[key])
+            except NoneReadableError as error:
+                marked = self.unreadable(error.unread[0].row, 0, error)._replace(unread=error.unread)
+                items.append([marked] * self.copies)
+        return items
+
     def training_copies(self, video: int, rng: np.random.Generator) -> list[Sample]:
         unread: list[Unread] = []
         video, frames = self.readable_clip(video, rng, unread)
@@ -233,10 +257,7 @@ class VideoDataset(torch.utils.data.Dataset):
                 return candidate, self.read(candidate, self.clips[0], rng)
             except VideoError as error:
                 unread.append(Unread(candidate, str(error)))
-        raise VideoError(
-            str(self.list_path),
-            f"too many of its videos cannot be read, such as {unread[0].error}; check DATA.PATH_PREFIX and files",
-        )
+        raise NoneReadableError(str(self.list_path), unread)
 
     def candidates(self, video: int, rng: np.random.Generator) -> Iterator[int]:
         """The video, then up to MAX_REPLACEMENTS different others at random."""

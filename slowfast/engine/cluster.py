@@ -39,12 +39,13 @@ def from_slurm(environment: dict[str, str]) -> Membership | None:
     # Steps of a machine meet at different ports, and every task works out the same one.
     job, step = int(environment["SLURM_JOB_ID"]), int(environment["SLURM_STEP_ID"])
     port = 20000 + (job * 16 + step) % 20000
+    host = nodes[0] if len(nodes) > 1 else "localhost"  # on one machine nobody else need reach it
     return Membership(
         rank=int(environment["SLURM_PROCID"]),
         local_rank=int(environment["SLURM_LOCALID"]),
         world_size=int(environment["SLURM_STEP_NUM_TASKS"]),
         local_size=tasks[int(environment.get("SLURM_NODEID", 0))],
-        init_method=f"tcp://{environment.get('MASTER_ADDR', nodes[0])}:{environment.get('MASTER_PORT', port)}",
+        init_method=f"tcp://{environment.get('MASTER_ADDR', host)}:{environment.get('MASTER_PORT', port)}",
         source=f"Slurm's environment (job {job}, step {step})",
     )
 

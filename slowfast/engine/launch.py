@@ -7,7 +7,6 @@ import socket
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -16,7 +15,9 @@ import torch.multiprocessing as mp
 from slowfast.engine.cluster import Membership, is_preempted, membership, scontrol, slurm_job
 from slowfast.engine.env import check_gpus, make_deterministic, select_device
 from slowfast.engine.lock import run_lock
-from slowfast.engine.signals import RunInterrupted, forwarding_to, listening, requested
+from slowfast.engine.meeting import join_group
+from slowfast.engine.room import raise_file_limit
+from slowfast.engine.signals import RunInterrupted, exit_status, forwarding_to, listening, requested
 from slowfast.utils.distributed import barrier, free_port, gather_objects, is_master, on_master, processes_per_machine
 from slowfast.utils.logging import USER_ERRORS, logger, report_error, setup_logging
 from slowfast.utils.memory import keep_freed_memory
@@ -37,9 +38,8 @@ def launch(cfg, run: Callable, init_method: str | None = None) -> None:
 
     Under torchrun or srun this process is one rank. Else NUM_GPUS (on the CPU DIST.CPU_PROCESSES) processes are
     started here, of NUM_SHARDS times as many; several shards meet at `init_method`, tcp://HOST:PORT of shard 0.
-    Ends the process with status 0 when a signal has interrupted the run.
-
     Raises:
+        SystemExit: a signal has interrupted the run, with the `exit_status` of that; or a process of it has failed.
         ValueError: more GPUs asked for than there are, or shards without a meeting point.
     """
     check_gpus(cfg.NUM_GPUS)
@@ -52,7 +52,7 @@ def launch(cfg, run: Callable, init_method: str | None = None) -> None:
                 f"{place.source} has {place.local_size} processes on this machine and {key} is {local}. "
                 f"Set {key} {place.local_size}: TRAIN.BATCH_SIZE is divided by it."
             )
-        interrupted = run_process(place, cfg, run)
+        status = run_process(place, cfg, run)
     elif cfg.NUM_SHARDS > 1 and init_method is None:
         raise ValueError("NUM_SHARDS > 1 needs a meeting point: give every shard --init_method tcp://HOST:PORT.")
     else:
@@ -60,15 +60,15 @@ def launch(cfg, run: Callable, init_method: str | None = None) -> None:
         first, world_size = cfg.SHARD_ID * local, local * cfg.NUM_SHARDS
         if local == 1:
             place = Membership(first, 0, world_size, 1, where, "the command line")
-            interrupted = run_process(place, cfg, run)
+            status = run_process(place, cfg, run)
         else:
-            interrupted = start_children(cfg, run, first, world_size, where)
-    if interrupted:
-        raise SystemExit(0)
+            status = start_children(cfg, run, first, world_size, where)
+    if status is not None:
+        raise SystemExit(status)
 
 
-def start_children(cfg, run: Callable, first_rank: int, world_size: int, init_method: str) -> bool:
-    """This machine's ranks as processes of their own; returns whether a signal has interrupted them."""
+def start_children(cfg, run: Callable, first_rank: int, world_size: int, init_method: str) -> int | None:
+    """This machine's ranks as processes of their own; returns their `exit_status` if a signal has interrupted them."""
     local = processes_per_machine(cfg)
     children = mp.spawn(run_child, (cfg, run, first_rank, world_size, local, init_method), local, join=False)
     with forwarding_to(children.pids()):
@@ -76,28 +76,28 @@ def start_children(cfg, run: Callable, first_rank: int, world_size: int, init_me
             while not children.join(grace_period=GRACE_SECONDS):
                 pass
         except mp.ProcessExitedException as error:
-            # The child has said what is wrong.
+            # The child has said what is wrong, or how to go on.
             raise SystemExit(error.exit_code if error.exit_code > 0 else 1) from None
-        return requested() is not None
+        return exit_status([requested()]) if requested() else None
 
 
 def run_child(local_rank: int, cfg, run: Callable, first_rank: int, world_size: int, local: int, where: str) -> None:
     """`run_process` in a process of its own: a mistake of the user ends it with one message, not a traceback."""
     # A child without its parent would go on unseen and hold OUTPUT_DIR.
     mp._prctl_pr_set_pdeathsig(signal.SIGKILL)
+    place = Membership(first_rank + local_rank, local_rank, world_size, local, where, "the command line")
     try:
-        run_process(
-            Membership(first_rank + local_rank, local_rank, world_size, local, where, "the command line"), cfg, run
-        )
+        status = run_process(place, cfg, run)
     except USER_ERRORS as error:
         report_error(error, rank=local_rank)
         raise SystemExit(1) from None
+    raise SystemExit(status or 0)
 
 
-def run_process(place: Membership, cfg, run: Callable) -> bool:
-    """One rank's life: join the group, lock and log, run, leave; returns whether a signal has interrupted it."""
+def run_process(place: Membership, cfg, run: Callable) -> int | None:
+    """One rank's life: join the group, lock and log, run, leave; returns its `exit_status` if it was interrupted."""
     device = select_device(cfg.NUM_GPUS, place.local_rank)
-    lost = False
+    lost, status = False, None
     with ExitStack() as stack:
         stack.enter_context(listening())
         try:
@@ -105,6 +105,7 @@ def run_process(place: Membership, cfg, run: Callable) -> bool:
                 join_group(place, cfg)
             setup_logging(None)
             on_master(open_output, stack, cfg.OUTPUT_DIR)
+            raise_file_limit()
             make_deterministic()
             if device.type == "cpu":
                 keep_freed_memory()
@@ -113,10 +114,10 @@ def run_process(place: Membership, cfg, run: Callable) -> bool:
             announce_ranks(place, str(device), cfg)
             try:
                 run(cfg, device)
-                interrupted = False
             except RunInterrupted as interruption:
-                say_how_to_go_on(interruption)
-                interrupted = True
+                signals = gather_objects(requested())
+                say_how_to_go_on(interruption, signals)
+                status = exit_status(signals)
             barrier()  # ranks leave together: one that goes early can take the others' connections along
         except Exception as error:
             if getattr(error, "on_every_rank", False):
@@ -128,19 +129,7 @@ def run_process(place: Membership, cfg, run: Callable) -> bool:
         finally:
             if dist.is_initialized() and not lost:  # a group without one of its ranks cannot be left in order
                 dist.destroy_process_group()
-    return interrupted
-
-
-def join_group(place: Membership, cfg) -> None:
-    """Meets the other ranks; each then waits at most DIST.TIMEOUT for the others, here and in every operator."""
-    timeout = timedelta(seconds=cfg.DIST.TIMEOUT)
-    store, _, _ = next(dist.rendezvous(place.init_method, place.rank, place.world_size, timeout=timeout))
-    if os.environ.get("GROUP_WORLD_SIZE") == "1":
-        # torchrun on one machine keeps its store over restarts (static rendezvous, torch 2.15), and a restarted group
-        # would find the addresses of the dead one there.
-        store = dist.PrefixStore(f"restart {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
-    backend = cfg.DIST_BACKEND if cfg.NUM_GPUS else "gloo"
-    dist.init_process_group(backend, store=store, world_size=place.world_size, rank=place.rank, timeout=timeout)
+    return status
 
 
 def open_output(stack: ExitStack, output_dir: str) -> None:
@@ -174,10 +163,9 @@ def announce_ranks(place: Membership, device: str, cfg) -> None:
         )
 
 
-def say_how_to_go_on(interruption: RunInterrupted) -> None:
+def say_how_to_go_on(interruption: RunInterrupted, signals: list[signal.Signals | None]) -> None:
     """The last line of an interrupted run, and under Slurm the job queued again: on SIGUSR1 or when preempted."""
     logger.info("Interrupted: %s Start the same command again to go on.", interruption)
-    signals = gather_objects(requested())
     job = slurm_job(os.environ)
     if not (job and is_master()):
         return

@@ -17,7 +17,7 @@ from slowfast.datasets import (
 )
 from slowfast.engine.launch import accumulation_steps
 from slowfast.engine.ledger import refuse_foreign_checkpoints
-from slowfast.engine.room import PreflightError, check_disk, check_memory, check_places
+from slowfast.engine.room import PreflightError, check_disk, check_memory, check_open_files, check_places
 from slowfast.engine.weights import given_test_weights, load_initial_weights, load_test_weights
 from slowfast.evaluation.complexity import count_flops, count_parameters
 from slowfast.models import build_model, model_class
@@ -53,6 +53,7 @@ def check_run(cfg) -> int:
         load_class_names(cfg.TENSORBOARD.CLASS_NAMES_PATH, cfg.MODEL.NUM_CLASSES)
     check_places(cfg)
     check_memory(cfg)
+    check_open_files(cfg)
     model = build_model(cfg)
     if cfg.TRAIN.ENABLE:
         check_initial_weights(cfg, model)

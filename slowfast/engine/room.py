@@ -2,7 +2,9 @@
 
 import math
 import os
+import resource
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from torch import nn
@@ -13,6 +15,11 @@ from slowfast.utils.distributed import processes_per_machine
 from slowfast.utils.memory import machine_memory
 
 MOMENTS = {"sgd": 1}  # tensors of an optimizer for each parameter; all others keep two
+
+# Open files of a process: its own and those of libraries that come later; of each loader process its pipes and, a file
+# each, the tensors of the batches under way.
+OWN_FILES, FILES_OF_A_LOADER = 20, 14
+USUAL_FILES = 4096
 
 
 class PreflightError(ValueError):
@@ -55,6 +62,31 @@ def values_of_clip(cfg, side: int) -> int:
 
 def described_clip(cfg, key: str) -> str:
     return f"DATA.NUM_FRAMES {cfg.DATA.NUM_FRAMES}, DATA.{key} {cfg.DATA[key]})"
+
+
+def raise_file_limit() -> None:
+    """Lets this process open as many files as runs do, if it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY:
+        wanted = USUAL_FILES if hard == resource.RLIM_INFINITY else min(hard, USUAL_FILES)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+def check_open_files(cfg) -> None:
+    """Refuses more loader processes than this one can open files for: it would wait for batches that cannot be sent.
+
+    Raises:
+        PreflightError: the limit, what is needed and what to set.
+    """
+    loaders = cfg.DATA_LOADER.NUM_WORKERS * (2 * cfg.TRAIN.ENABLE + cfg.TEST.ENABLE)
+    needed = len(os.listdir("/dev/fd")) + OWN_FILES + FILES_OF_A_LOADER * loaders
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if loaders and limit != resource.RLIM_INFINITY and needed > limit:
+        raise PreflightError(
+            f"A process may open {limit} files here, and DATA_LOADER.NUM_WORKERS {cfg.DATA_LOADER.NUM_WORKERS} needs "
+            f"about {needed}. Raise the limit (ulimit -n {needed}), or set DATA_LOADER.NUM_WORKERS 0."
+        )
 
 
 def check_disk(cfg, model: nn.Module) -> None:

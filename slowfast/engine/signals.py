@@ -1,14 +1,17 @@
-"""The first stop signal (SIGTERM, SIGUSR1, SIGUSR2, Ctrl+C) lets the step end and the run save; the second ends it."""
+"""The first stop signal (a scheduler's, Ctrl+C, ...) lets the step end and the run save; the second ends it at once."""
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-# SIGUSR2 is submitit's warning before a time limit.
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
+# A scheduler's, to which any exit status but 0 is a failure. SIGUSR2 is submitit's warning before a time limit.
+SCHEDULERS_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+# Those of a terminal: with the status 128 + number the commands that were to follow are not begun.
+TERMINALS_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+STOP_SIGNALS = SCHEDULERS_SIGNALS + TERMINALS_SIGNALS
 # A terminal, torchrun, Slurm and a parent may each pass on the same signal; within this time they are one.
 SAME_SIGNAL_SECONDS = 1.0
 
@@ -32,6 +35,9 @@ class StopRequest:
             return
         for child in self.children:
             forward(child, number)
+        if again and number == signal.SIGINT:  # as a program ends that does not listen: a shell's loop ends with it
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         if again:
             os._exit(128 + number)
         self.signal, self.since = signal.Signals(number), time.monotonic()
@@ -54,13 +60,22 @@ def requested() -> signal.Signals | None:
     return _request.signal
 
 
+def exit_status(signals: Iterable[signal.Signals | None]) -> int:
+    """That of a run which signals to some of its processes have stopped, and which is saved: 0, or a terminal's."""
+    return max(128 + number if number in TERMINALS_SIGNALS else 0 for number in signals)
+
+
 @contextmanager
 def listening() -> Iterator[None]:
-    """Within it the stop signals are noted instead of obeyed. Outside the main thread Python allows no handler."""
+    """Within it the stop signals are noted instead of obeyed, but for those that are ignored, as under nohup.
+
+    Outside the main thread Python allows no handler.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _request.receive) for number in STOP_SIGNALS}
+    heard = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _request.receive) for number in heard}
     _request.signal, _request.listening = None, True
     try:
         yield

@@ -62,7 +62,7 @@ class Learner:
 
         `global_size`: videos of all ranks in this step, of which this rank's share may be one more than another's.
         `save`: whether this rank wants a checkpoint. Returns the step's values (None if it was skipped), and whether
-        any rank wants the run to stop, or to save.
+        any rank wants the run to stop, or to save, or has a batch with a video that could not be read.
         """
         entropy = (self.cfg.RNG_SEED, get_rank(), epoch, step)
         clips = normalize(batch.clips.to(self.device, non_blocking=True), self.cfg.DATA.MEAN, self.cfg.DATA.STD)
@@ -77,7 +77,8 @@ class Learner:
             logits = self.forward(self.parallel, clips, entropy)
             loss = self.loss(logits.float(), targets)
             value = loss.item()
-            bad, stop, save = any_rank([not math.isfinite(value), requested() is not None, save], self.device)
+            wishes = [not math.isfinite(value), requested() is not None, save, not batch.valid.all().item()]
+            bad, stop, save, unreadable = any_rank(wishes, self.device)
             if bad:
                 self.skip_step(clips, batch, entropy, f"Loss {value} of epoch {epoch + 1}, step {step + 1}")
             else:
@@ -89,7 +90,7 @@ class Learner:
             values = {"loss": value, "top1_err": top1_err, "top5_err": top5_err}
         if update:
             values = self.end_group(values, batch, f"The gradient of epoch {epoch + 1}, step {step + 1}")
-        return values, stop, save
+        return values, stop, save, unreadable
 
     def forward(self, model: nn.Module, clips: Tensor, entropy: tuple[int, ...]) -> Tensor:
         """Logits under autocast, with random numbers that depend on the place in the run alone."""

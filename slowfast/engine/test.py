@@ -48,7 +48,7 @@ def test(cfg, device: torch.device, class_names: list[str], training: Training |
         logger.info("%s has no labels: predictions are written, without an accuracy", loader.dataset.list_path)
     clips, crops = len(loader.dataset.clips), len(loader.dataset.crops)
     started = time.perf_counter()
-    with record_firing_rates(model) as rates:
+    with loader, record_firing_rates(model) as rates:
         all_scores = score_views(
             cfg,
             model,

@@ -56,7 +56,8 @@ def train(cfg, device: torch.device, class_names: list[str]) -> Training | None:
         trainer.ledger.say_done(start.epoch)
         return None
     writer = TensorboardWriter(cfg, start_step=start.epoch + 1)
-    with trainer.ledger.saver:  # an error leaves no write in its midst, in which other ranks may take part
+    # An error leaves no write in its midst, in which other ranks may take part.
+    with train_loader, val_loader, trainer.ledger.saver:
         for epoch in range(start.epoch, cfg.SOLVER.MAX_EPOCH):
             stats = trainer.train_epoch(start if epoch == start.epoch else Position(epoch), train_loader)
             writer.add_scalars({f"Train/{key}": value for key, value in stats.items()}, epoch + 1)
@@ -148,7 +149,11 @@ class Trainer:
             self.steps_since_save += 1
             updates = self.learner.updates
             self.firing.look(progress.is_due(step))
-            values, stop, save = self.learner.step(batch, epoch, step, steps, global_size, save=self.wants_checkpoint())
+            values, stop, save, unreadable = self.learner.step(
+                batch, epoch, step, steps, global_size, save=self.wants_checkpoint()
+            )
+            if unreadable:
+                bad_videos.refuse()
             self.meter.timer.step_done()
             if values:
                 self.meter.update(len(batch.labels), **values)

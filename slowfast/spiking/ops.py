@@ -4,6 +4,8 @@ Each has an implementation per kind of device (`kernels.cpu` or `kernels.eager`,
 shapes and a backward, so that autocast, DDP, activation checkpointing and torch.compile see ordinary operators.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -123,12 +125,20 @@ def backend(x: Tensor):
         return eager
     if x.is_cuda:
         return CUDA if cuda.available() else eager
-    return eager if cpu.compiler() is None else CPU
+    return CPU if cpu.available() else eager
+
+
+def by_backend(x: Tensor, call: Callable):
+    """What `call(kernels)` returns; where the CPU's kernels turn out not to be usable, from torch's operators."""
+    try:
+        return call(backend(x))
+    except cpu.NotCompiledError:  # before anything was computed
+        return call(backend(x))
 
 
 @torch.library.custom_op("slowfast::moments", mutates_args=())
 def _moments(y: Tensor) -> tuple[Tensor, Tensor]:
-    return backend(y).moments(y)
+    return by_backend(y, lambda kernels: kernels.moments(y))
 
 
 @_moments.register_fake
@@ -160,7 +170,7 @@ def _fire(
 ) -> tuple[Tensor, Tensor]:
     dynamics = described(charge, surrogate, alpha, v_threshold, v_reset, detach_reset, k_constant, round_state)
     scale, shift = affine_of(y, mean, invstd, weight, bias)
-    return backend(y).fire(y, scale, shift, spread(k, y, mean), v, dynamics)
+    return by_backend(y, lambda kernels: kernels.fire(y, scale, shift, spread(k, y, mean), v, dynamics))
 
 
 @_fire.register_fake
@@ -194,7 +204,12 @@ def _fire_backward(
     scale, shift = affine_of(y, mean, invstd, weight, bias)
     if mean is not None:
         mean = mean.expand_as(scale).contiguous()
-    return backend(y).fire_backward(grad_out, grad_v_after, y, scale, shift, mean, spread(k, y, mean), v, dynamics)
+    return by_backend(
+        y,
+        lambda kernels: kernels.fire_backward(
+            grad_out, grad_v_after, y, scale, shift, mean, spread(k, y, mean), v, dynamics
+        ),
+    )
 
 
 @_fire_backward.register_fake
@@ -209,7 +224,7 @@ def _(grad_out, grad_v_after, y, mean, invstd, weight, bias, k, v, *rest):
 
 @torch.library.custom_op("slowfast::combine", mutates_args=("grad",))
 def _combine(grad: Tensor, y: Tensor, a: Tensor, b: Tensor, c: Tensor) -> None:
-    backend(y).combine(grad, y, a, b, c)
+    by_backend(y, lambda kernels: kernels.combine(grad, y, a, b, c))
 
 
 @_combine.register_fake

@@ -25,11 +25,27 @@ USER_ERRORS = (ValueError, OSError, KeyError)
 
 
 class TerminalHandler(logging.Handler):
-    """Prints to standard output through tqdm, so that a progress bar stays below the lines; no json_stats."""
+    """Prints to standard output through tqdm, so that a progress bar stays below the lines; no json_stats.
+
+    Survives a full disk where standard output is a file.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not getattr(record, "file_only", False):
+        if getattr(record, "file_only", False):
+            return
+        try:
             tqdm.write(self.format(record), file=sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:  # nobody reads any more
+            raise
+        except OSError as error:
+            print(f"\nThe terminal cannot be written: {error}. Its lines are lost.", file=sys.stderr, flush=True)
+            discard_output()
+
+
+def discard_output() -> None:
+    """From here on standard output goes nowhere, also what Python would still flush at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class RunLogHandler(WatchedFileHandler):
@@ -40,6 +56,12 @@ class RunLogHandler(WatchedFileHandler):
     def _open(self):
         os.makedirs(os.path.dirname(self.baseFilename), exist_ok=True)
         return super()._open()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # while it is opened again
+            self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Says once that lines are lost; each of them would hide what the run has to say."""

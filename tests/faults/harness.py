@@ -4,10 +4,9 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -223,18 +222,6 @@ def flip(data: bytes, position: int, bit: int) -> bytes:
     changed = bytearray(data)
     changed[position] ^= 1 << bit
     return bytes(changed)
-
-
-@contextmanager
-def mounted(folder: Path, options: str):
-    """A file system of its own on `folder`; skips where this user may not make one."""
-    folder.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=False).returncode:
-        pytest.skip("mounting a tmpfs needs root")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def fill_up_after_first_save(job: Job, filler: Path) -> None:

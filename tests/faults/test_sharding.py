@@ -20,10 +20,10 @@ from harness import (
     finish,
     flip,
     kill_again_and_again,
-    mounted,
     slow_loading,
     tiny_run,
 )
+from mounts import mounted
 from safetensors import safe_open
 from safetensors.torch import save_file
 

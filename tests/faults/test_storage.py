@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from harness import Job, assert_same_run, fill_up_after_first_save, finish, flip, mounted, slow_loading
+from harness import Job, assert_same_run, fill_up_after_first_save, finish, flip, slow_loading
+from mounts import mounted
 
 from slowfast.utils.checkpoint import last_good_checkpoint, load_checkpoint, run_checkpoints
 from slowfast.utils.files import CheckpointError

@@ -1,7 +1,8 @@
 """neuron.cu on the CPU: compiled by the machine's C++ compiler, run by as many threads as torch uses.
 
 Torch's own operators would read and write memory once for every operation of every time step; the kernel does once
-for all. Without a compiler (or with CXX set to nothing) `eager` computes the same from torch's operators.
+for all. Without a compiler (or with CXX set to nothing), or where its work cannot be kept or loaded, `eager` computes
+the same from torch's operators.
 """
 
 import ctypes
@@ -9,15 +10,16 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from slowfast.spiking.kernels.cache import load_or_build
 from slowfast.spiking.kernels.layout import Layout
 from slowfast.spiking.kernels.source import Variant, kernel_source
 from slowfast.utils.logging import logger
@@ -28,13 +30,35 @@ HEADER = Path(__file__).with_name("cpu.h")
 OPTIONS = "-std=c++17 -O3 -march=native -ffp-contract=off -fopenmp-simd -fno-math-errno -fno-trapping-math".split()
 OPTIONS += ["-w", "-fPIC", "-shared"]
 BLOCKS = 16  # whatever the number of threads, so that sums do not depend on it
+_given_up = threading.Event()  # by this process, after it could not compile or load
+
+
+class NotCompiledError(RuntimeError):
+    """This process cannot use compiled kernels, as it has logged; `available` is false from now on."""
+
+
+def available() -> bool:
+    """Whether there is a compiler, and nothing has gone wrong with it yet."""
+    return compiler() is not None and not _given_up.is_set()
 
 
 @cache
 def compiler() -> str | None:
     """The C++ compiler: what CXX names, else g++ or clang++."""
     names = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
-    return next((found for name in names if name and (found := shutil.which(name))), None)
+    found = next((found for name in names if name and (found := shutil.which(name))), None)
+    if found is None and os.environ.get("CXX"):
+        say_slower(f"CXX {os.environ['CXX']} is no program")
+    return found
+
+
+def say_slower(why: str) -> None:
+    logger.warning(
+        "Spiking layers are computed on the CPU by torch's operators, with the same results but slower: %s. Set "
+        "XDG_CACHE_HOME to a folder of yours that can be written and executed from, CXX to a compiler that works, or "
+        "CXX to nothing (CXX= python ...) to do without.",
+        why,
+    )
 
 
 class CpuEngine:
@@ -81,29 +105,30 @@ def library(variant: Variant) -> ctypes.CDLL:
     """The variant's kernels as functions (grid, first block, end, arguments); compiled text is kept on disk.
 
     Raises:
-        RuntimeError: the compiler fails; the message has its own.
+        NotCompiledError: the compiler fails, or its work cannot be kept or loaded. It is logged.
     """
     exports = "\n".join(f"EXPORT({name})" for name in variant.kernels)
     text = f"{HEADER.read_text()}\n{kernel_source(variant)}\n{exports}\n"
-    command = [compiler(), *OPTIONS]
     flags = cpu_info("flags")  # what -march=native depends on: a home folder may be shared by machines
-    name = hashlib.sha256("\n".join([*command, flags, text]).encode()).hexdigest()[:24]
-    target = cache_folder() / f"{name}.so"
-    if not target.exists():
-        logger.debug("Compiling %s for the CPU.", target)
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            built = Path(folder) / target.name
-            job = subprocess.run([*command, "-x", "c++", "-", "-o", built], input=text, text=True, capture_output=True)
-            if job.returncode:
-                raise RuntimeError(
-                    f"{compiler()} could not compile the spiking kernels. Set CXX to another compiler, or to nothing "
-                    f"(CXX= python ...) to do without.\n{job.stderr[-2000:]}"
-                )
-            built.replace(target)  # whole or not at all, also when processes compile at once
-    return ctypes.CDLL(str(target))
+    name = hashlib.sha256("\n".join([compiler(), *OPTIONS, flags, text]).encode()).hexdigest()[:24]
+    try:
+        return load_or_build(name, partial(compile_text, text))
+    except OSError as error:
+        _given_up.set()
+        say_slower(str(error))
+        raise NotCompiledError(str(error)) from error
 
 
-def cache_folder() -> Path:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikefast"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def compile_text(text: str, target: Path) -> None:
+    """Raises OSError with the compiler's first words if it fails."""
+    logger.debug("Compiling %s for the CPU.", target)
+    job = subprocess.run(
+        [compiler(), *OPTIONS, "-x", "c++", "-", "-o", target],
+        input=text,
+        text=True,
+        capture_output=True,
+        env=os.environ | {"TMPDIR": str(target.parent)},  # the usual one may be full
+    )
+    if job.returncode:
+        words = next((line.strip() for line in job.stderr.splitlines() if line.strip()), f"status {job.returncode}")
+        raise OSError(f"{compiler()} could not compile the spiking kernels ({words[:300]})")

@@ -15,9 +15,21 @@ from slowfast.utils.logging import logger
 OPTIONS = ("--std=c++14", "--fmad=false")
 
 
+@cache
 def available() -> bool:
-    """Whether CuPy is installed and torch sees a CUDA device."""
-    return torch.cuda.is_available() and importlib.util.find_spec("cupy") is not None
+    """Whether torch sees a CUDA device and CuPy is installed and can be loaded, which makes its cache's folder."""
+    if not torch.cuda.is_available() or importlib.util.find_spec("cupy") is None:
+        return False
+    try:
+        import cupy  # noqa: F401
+    except Exception as error:  # besides OSError what an import raises that is begun again
+        logger.warning(
+            "Spiking layers are computed on the GPU by torch's operators, with the same results but slower: CuPy "
+            "cannot be loaded (%s). If its folder ~/.cupy cannot be made, set CUPY_CACHE_DIR to one that can.",
+            error,
+        )
+        return False
+    return True
 
 
 class CudaEngine:
