@@ -144,11 +144,11 @@ def process_start(pid: int) -> str | None:
 
     With it a process number that was given out again is not taken for the old process.
     """
-    if not PROC.exists():  # macOS
-        shown = subprocess.run(["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True)
-        state, _, started = shown.stdout.strip().partition(" ")
-        return None if state[:1] in ("", "Z") else started.strip()
     try:
+        if not (PROC / "self").exists():  # macOS
+            shown = subprocess.run(["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True)
+            state, _, started = shown.stdout.strip().partition(" ")
+            return None if state[:1] in ("", "Z") else started.strip()
         fields = (PROC / f"{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (OSError, IndexError):
         return None

@@ -80,13 +80,21 @@ def check_open_files(cfg) -> None:
         PreflightError: the limit, what is needed and what to set.
     """
     loaders = cfg.DATA_LOADER.NUM_WORKERS * (2 * cfg.TRAIN.ENABLE + cfg.TEST.ENABLE)
-    needed = len(os.listdir("/dev/fd")) + OWN_FILES + FILES_OF_A_LOADER * loaders
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = sum(map(is_open, range(USUAL_FILES))) + OWN_FILES + FILES_OF_A_LOADER * loaders
     if loaders and limit != resource.RLIM_INFINITY and needed > limit:
         raise PreflightError(
             f"A process may open {limit} files here, and DATA_LOADER.NUM_WORKERS {cfg.DATA_LOADER.NUM_WORKERS} needs "
             f"about {needed}. Raise the limit (ulimit -n {needed}), or set DATA_LOADER.NUM_WORKERS 0."
         )
+
+
+def is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def check_disk(cfg, model: nn.Module) -> None:

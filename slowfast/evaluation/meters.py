@@ -1,7 +1,6 @@
 """What a run measures while it trains and validates, in the keys of SlowFast's json_stats lines."""
 
 import datetime
-import resource
 import time
 from dataclasses import dataclass, field
 
@@ -9,7 +8,7 @@ import torch
 from fvcore.common.history_buffer import HistoryBuffer
 from torch import Tensor
 
-from slowfast.utils.memory import machine_memory
+from slowfast.utils.memory import machine_memory, peak_memory
 
 
 def topk_errors(logits: Tensor, targets: Tensor, ks: tuple[int, ...] = (1, 5)) -> list[Tensor]:
@@ -32,8 +31,7 @@ def gpu_mem() -> str:
 
 def ram() -> str:
     """Peak memory of this process over the machine's memory."""
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return f"{used:.2f}/{machine_memory() / 2**30:.2f}G"
+    return f"{peak_memory() / 2**30:.2f}/{machine_memory() / 2**30:.2f}G"
 
 
 def duration(seconds: float) -> str:

@@ -1,6 +1,9 @@
-"""Home folders as they are on clusters and in containers: a run needs none."""
+"""Machines as they are: home folders of clusters and containers, of which a run needs none, and no /proc."""
 
 import os
+import shutil
+import subprocess
+import sys
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -9,9 +12,12 @@ import pytest
 from harness import IN_FULL_ONLY, Job
 from mounts import mounted
 
+from slowfast.config import write_config
 from slowfast.spiking.kernels.cpu import compiler
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler, so nothing is kept")
+RUN_NET = Path(__file__).parents[2] / "tools/run_net.py"
+
+needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C++ compiler, so nothing is kept")
 
 
 def live_in(home: Path):
@@ -26,6 +32,7 @@ def said_by_a_run(cfg, home: Path) -> str:
     return job.said()
 
 
+@needs_compiler
 @pytest.mark.parametrize(
     "options",
     ["size=1m,ro", pytest.param("size=9m,noexec", marks=IN_FULL_ONLY), pytest.param("none", marks=IN_FULL_ONLY)],
@@ -40,6 +47,7 @@ def test_with_such_a_home_a_run_takes_torchs_operators_and_says_so_once(config, 
     assert said.count("Set XDG_CACHE_HOME to a folder of yours") == 1
 
 
+@needs_compiler
 @pytest.mark.slow
 def test_truncated_libraries_in_the_compile_cache_are_compiled_again(config, tmp_path):
     once = ("SOLVER.MAX_EPOCH", 1)
@@ -49,3 +57,18 @@ def test_truncated_libraries_in_the_compile_cache_are_compiled_again(config, tmp
         os.truncate(library, library.stat().st_size // 2)
     said = said_by_a_run(config(*once, name="second"), tmp_path)
     assert said.count("is damaged; it is not used but compiled again") == len(kept) > 0
+
+
+def test_a_run_needs_no_proc(config, tmp_path):
+    """macOS has none; here another file system hides it."""
+    cfg, printed = config("SOLVER.MAX_EPOCH", 1), tmp_path / "printed"
+    hidden = 'mount -t tmpfs tmpfs /proc && exec "$0" "$@"'
+    become = ["unshare", "--mount", "sh", "-c", hidden]
+    if os.geteuid() or not shutil.which("unshare") or subprocess.run([*become, "true"]).returncode:
+        pytest.skip("hiding /proc needs root")
+    with open(printed, "w") as file:
+        command = [*become, sys.executable, RUN_NET, "--cfg", write_config(cfg)]
+        status = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
+    assert status == 0, printed.read_text()
+    assert "Traceback" not in printed.read_text()
+    assert "Done in" in printed.read_text()
