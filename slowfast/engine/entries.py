@@ -42,7 +42,7 @@ ALWAYS = (*OWN, "scaler_state", "cfg")
 SETTINGS = ("MODEL.MODEL_NAME", "SOLVER.BASE_LR", "SOLVER.MAX_EPOCH", "TRAIN.BATCH_SIZE", "RNG_SEED")
 OPTIMIZER = {"state": dict, "param_groups": list}
 SCALER = ("scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker")
-WORDS = {int: "a whole number", str: "text", dict: "a dict", list: "a list", int | float: "a number"}
+WORDS = {object: "text", int: "a whole number", str: "text", dict: "a dict", list: "a list", int | float: "a number"}
 
 
 def refuse_odd_entries(path: Path, state: dict) -> None:
