@@ -35,12 +35,12 @@ def folders_in(folder: str | Path) -> list[str]:
 def class_labels(folder: Path, training: Path, num_classes: int, *, by_spelling: bool) -> dict[str, int]:
     """Labels of the classes whose folders are in a split's folder, in the natural order of names or `by_spelling`.
 
-    All splits number the folders of `training`, for a split may lack some; where it is not there, their own.
+    All splits number the folders of `training`, for a split may lack some; where there are none, their own.
 
     Raises:
         ListError: there are none, or not `num_classes`, or some that are not in `training`.
     """
-    source = training if training.is_dir() else folder
+    source = training if training.is_dir() and folders_in(training) else folder
     here, classes = folders_in(folder) if folder.is_dir() else [], folders_in(source) if source.is_dir() else []
     if not here:
         raise ListError(f"There are no folders of classes in {folder}. Set DATA.PATH_TO_DATA_DIR to what is above.")

@@ -36,9 +36,9 @@ KINDS = {
 PLACE = {"epoch": int, "steps": int, "samples": int, "meters": list}
 METER = {"sums": dict, "samples": int, "lr": int | float, "recent": dict}
 BEST = {"top1_err": int | float, "top5_err": int | float, "epoch": int}
-# Entries that every version of this project writes; the first ones are in no other project's checkpoints.
-OWN = ("position", "best", "train_list", "versions", "world_size", "threads")
-ALWAYS = (*OWN, "scaler_state", "cfg")
+# Entries of this project's checkpoints; the first two are in no other project's.
+OWN = ("position", "train_list")
+ALWAYS = (*OWN, "best", "versions", "world_size", "scaler_state", "cfg")
 SETTINGS = ("MODEL.MODEL_NAME", "SOLVER.BASE_LR", "SOLVER.MAX_EPOCH", "TRAIN.BATCH_SIZE", "RNG_SEED")
 OPTIMIZER = {"state": dict, "param_groups": list}
 SCALER = ("scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker")
@@ -79,6 +79,9 @@ def odd_entries(path: Path, state: dict) -> Iterator[str]:
     )
     yield from missing_entries(path, state)
     yield from odd_position(state["epoch"], state.get("position"), state.get("world_size"))
+    epoch, steps = place_of(path) or (0, 0)
+    if steps and (state["position"]["epoch"], state["position"]["steps"]) != (epoch, steps):
+        yield f"its position is {state['position']['steps']} steps into epoch {state['position']['epoch'] + 1}"
     yield from wrong_kinds(state.get("best") or {}, BEST, "best/")
     last = settings_of(state.get("cfg")).get("SOLVER.MAX_EPOCH")
     if state["epoch"] < -1 or (isinstance(last, int) and state["epoch"] >= last):
@@ -96,7 +99,7 @@ def missing_entries(path: Path, state: dict) -> Iterator[str]:
         yield "it has no position, which tells how much of its epoch is done"
     if all(state.get(name) is None for name in OWN):
         return
-    yield from (f"it has no {name}" for name in ALWAYS if state.get(name) is None)
+    yield from (f"it has no {name}" for name in ALWAYS if not state.get(name) and state.get(name) != {})
     yield from (f"it has no best/{name}" for name in BEST if name not in state["best"])
     yield from (f"it has no versions/{name}" for name in VERSIONS if name not in state["versions"])
     settings = settings_of(state["cfg"])

@@ -201,7 +201,8 @@ class Ledger:
         if scaler and self.scaler.is_enabled():
             self.scaler.load_state_dict(scaler)
         best = state.get("best") or {}
-        if best and all(0 <= best[name] <= 100 for name in ("top1_err", "top5_err")):
+        errors = [best.get("top1_err"), best.get("top5_err")]
+        if all(isinstance(error, int | float) and 0 <= error <= 100 for error in errors):
             self.best |= best  # anything else, such as a NaN, would keep later ones from being the best
         position = Position(**(state.get("position") or {"epoch": state["epoch"] + 1}))
         self.resumed_from = path

@@ -76,7 +76,7 @@ def charge_derivatives(charge: str) -> dict:
     """dh/dv, dh/dx and dh/dk of a charge as sympy expressions, by "v", "x", "k".
 
     Raises:
-        ValueError: as `check_charge`, or it divides by zero.
+        ValueError: as `check_charge`, or it divides by zero, or x cancels out.
     """
     import sympy  # torch depends on it; slow to import, and needed at a first call only
 
@@ -87,6 +87,8 @@ def charge_derivatives(charge: str) -> dict:
     derivatives = {name: sympy.diff(expression, symbols[name]) for name in ("v", "x", "k")}
     if any(value.has(sympy.zoo, sympy.oo, sympy.nan) for value in (expression, *derivatives.values())):
         raise ValueError(f"Charge {charge!r} divides by zero.")
+    if derivatives["x"] == 0:
+        raise ValueError(f"Charge {charge!r} does not depend on x, the input.")
     return derivatives
 
 
@@ -110,10 +112,12 @@ def charge_faults(charge: object) -> Iterator[str]:
         yield f"it is {type(charge).__name__} and no text"
     try:
         parts = list(ast.walk(ast.parse(charge, mode="eval")))
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         yield f"it is no expression ({error.args[0]})"
-    if "#" in charge or not charge.isascii():
-        yield "it has a comment, or letters that C does not know"
+    if any(character in charge for character in "#\\\r") or not charge.isascii():
+        yield "it has a comment, a backslash, or letters that C does not know"
+    if charge[:1].isspace():
+        yield "it begins with white space"
     called = {part.func for part in parts if isinstance(part, ast.Call)}
     for part in parts:
         text = ast.get_source_segment(charge, part)

@@ -6,6 +6,8 @@ carries its state in an explicit argument; the operators of `slowfast.spiking.op
 front (`neuron(y, norm)` is `neuron(norm(y))`).
 """
 
+from numbers import Real
+
 import torch
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor
@@ -56,7 +58,7 @@ class SpikingNeuron:
         if not callable(cls.k):
             raise TypeError(f"class {cls.__name__}: k is a method that gives a number, or a tensor of one element.")
         charge = vars(cls).get("charge")
-        if charge is not None and not isinstance(charge, property):
+        if charge is not None and not hasattr(charge, "__get__"):
             check_charge(charge)
 
     def __init__(self, *args, step_mode: str = "m", **kwargs):
@@ -146,6 +148,10 @@ class SpikingNeuron:
             "A spiking neuron keeps no state: call stream(x[None], v), which takes and returns it."
         )
 
+    def multi_step_forward(self, x_seq: Tensor, *args, **kwargs) -> Tensor:
+        """As `forward`; SpikingJelly's would keep a state, and know nothing of the charge."""
+        return self(x_seq, *args, **kwargs)
+
     def state_dtype(self, x: Tensor) -> torch.dtype:
         """The potential is kept in fp32 under fp16 and bf16 currents, or small leaks would round away."""
         return x.dtype if self.round_state else working_dtype(x)
@@ -160,7 +166,8 @@ class SpikingNeuron:
     def is_spikingjellys(self) -> bool:
         """Whether SpikingJelly's implementation of the base computes this neuron; of others there is the charge."""
         if self.charge is None:
-            if type(self).single_step_functional_forward is neuron.BaseNode.single_step_functional_forward:
+            names = ("single_step_functional_forward", "multi_step_functional_forward")
+            if all(getattr(type(self), name) is getattr(neuron.BaseNode, name) for name in names):
                 raise TypeError(f"Nothing says how {type(self).__name__} computes. Set its charge.")
             return True
         known = (charges for kind, charges in SPIKINGJELLYS.items() if isinstance(self, kind))
@@ -168,7 +175,7 @@ class SpikingNeuron:
 
     def checked_k(self) -> float | Tensor:
         k = self.k()
-        if not (k.numel() == 1 if isinstance(k, Tensor) else isinstance(k, int | float)):
+        if not (k.numel() == 1 if isinstance(k, Tensor) else isinstance(k, Real)):
             what = f"a tensor {tuple(k.shape)}" if isinstance(k, Tensor) else repr(k)
             raise TypeError(
                 f"{type(self).__name__}.k() gives {what}, and must give a number or a tensor of one element."
@@ -186,7 +193,7 @@ class SpikingNeuron:
             self.v_threshold,
             self.v_reset,
             self.detach_reset,
-            None if learnt else k,
+            None if learnt else float(k),
             self.round_state,
         )
         return description, k.view(1) if learnt else None

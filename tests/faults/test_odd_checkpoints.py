@@ -198,6 +198,32 @@ def test_entries_of_a_newer_version_are_told_and_not_used(config, references):
     assert_same_run(output, references[1])
 
 
+def test_a_place_unlike_the_files_name_is_refused(config, references, tmp_path):
+    state = load_checkpoint(run_checkpoints(references[1])[0])
+    place = {"epoch": 1, "steps": 0, "samples": 0, "meters": []}
+    path = save_atomically(
+        state | {"epoch": 0, "position": place}, tmp_path / "checkpoint_epoch_00002_step_000003.pyth"
+    )
+    trainer = Trainer(config("TRAIN.CHECKPOINT_FILE_PATH", str(path)), torch.device("cpu"), "")
+    with pytest.raises(CheckpointError, match="its position is 0 steps into epoch 2"):
+        trainer.start()
+
+
+@pytest.mark.parametrize("entry", ["world_size", "versions", "threads", "best"])
+def test_other_projects_may_use_common_names(config, references, tmp_path, entry):
+    state = load_checkpoint(run_checkpoints(references[1])[0])
+    foreign = {name: state[name] for name in ("epoch", "model_state", "optimizer_state", "cfg", entry)}
+    path = save_atomically(foreign | {"epoch": 0}, tmp_path / "other.pyth")
+    position = Trainer(config("TRAIN.CHECKPOINT_FILE_PATH", str(path)), torch.device("cpu"), "").start()
+    assert (position.epoch, position.steps) == (1, 0)
+
+
+def test_a_checkpoint_without_the_number_of_threads_is_one_of_an_older_version(config, references, tmp_path):
+    state = load_checkpoint(run_checkpoints(references[1])[0])
+    path = save_atomically({name: state[name] for name in state.keys() - {"threads", "moments"}}, tmp_path / "old.pyth")
+    assert Trainer(config("TRAIN.CHECKPOINT_FILE_PATH", str(path)), torch.device("cpu"), "").start().epoch == 2
+
+
 def test_meters_of_fewer_processes_than_the_run_had_are_refused(config, references, tmp_path):
     state = load_checkpoint(run_checkpoints(references[2])[0])
     place = {"epoch": 1, "steps": 3, "samples": 18, "meters": []}

@@ -1,5 +1,6 @@
 """A neuron of which there is a charge alone: it works wherever SpikingJelly's neurons do."""
 
+import numpy as np
 import pytest
 import torch
 from spikingjelly.activation_based import neuron as sj
@@ -146,6 +147,10 @@ REFUSED = {
     "v + x # leak": "it has a comment",
     "v * 1_0 + x": "1_0 is no plain decimal number",
     "v * 0x10 + x": "0x10 is no plain decimal number",
+    " v + x": "it is no expression .unexpected indent",
+    "\nv + x": "it begins with white space",
+    "\\\nv + x": "a backslash",
+    "v + \r x": "it is no expression",
     "v + \U0001d431": "letters that C does not know",
     "v * 1e39 + x": "1e39 is no plain decimal number that a float holds",
     "v * 1e400 + x": "1e400 is no plain decimal number",
@@ -172,12 +177,20 @@ def test_a_charge_that_cannot_be_computed_everywhere_is_refused(charge, backend)
             neuron(torch.rand(4, 2, 3))
 
 
-@pytest.mark.parametrize("charge", ["x / 0", "v + x / (v - v)"])
+@pytest.mark.parametrize(
+    ("charge", "said"),
+    [
+        ("x / 0", "divides by zero"),
+        ("v + x / (v - v)", "divides by zero"),
+        ("v + 0 * x", "does not depend on x"),
+        ("v + x - x", "does not depend on x"),
+    ],
+)
 @pytest.mark.parametrize("backend", ["auto", "spikingjelly"])
-def test_a_charge_that_divides_by_zero_is_refused(charge, backend):
+def test_a_charge_of_no_use_is_refused_when_it_is_computed(charge, said, backend):
     neuron = neuron_with(charge)()
     neuron.backend = backend
-    with pytest.raises(ValueError, match="divides by zero"):
+    with pytest.raises(ValueError, match=said):
         neuron(torch.rand(4, 2, 3))
 
 
@@ -208,6 +221,27 @@ def test_a_k_on_another_device_is_refused(backend):
     neuron.backend = backend
     with pytest.raises((ValueError, RuntimeError), match="meta"):
         neuron(torch.rand(4, 2, 3))
+
+
+def test_many_step_calls_of_spikingjelly_compute_the_charge_and_keep_no_state():
+    neuron = neuron_with("v * 0.5 + x", sj.LIFNode)(tau=2.0)
+    x = torch.rand(6, 2, 9)
+    assert torch.equal(neuron.multi_step_forward(x), neuron(x))
+    assert torch.equal(neuron.multi_step_forward(x), neuron(x))
+
+
+def test_a_class_that_only_computes_whole_sequences_needs_no_charge():
+    def forward(self, inputs, states):
+        return (inputs[0].cumsum(0),), states
+
+    neuron = type("Sums", (SpikingNeuron, sj.BaseNode), {"multi_step_functional_forward": forward})()
+    assert torch.equal(neuron(torch.ones(3, 2)), torch.tensor([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]))
+
+
+def test_numbers_of_numpy_are_numbers():
+    for k in (np.float32(0.5), np.int64(1)):
+        numbers = {"charge": "v * k + x", "k": lambda self, k=k: k}
+        assert type("Numpy", (SpikingNeuron, sj.BaseNode), numbers)()(torch.rand(4, 2, 3)).shape == (4, 2, 3)
 
 
 def test_a_class_that_nothing_computes_is_refused():
