@@ -67,6 +67,7 @@ def child(cfg, environment: dict, printed: Path, prepare) -> None:
     """A run as `tools/run_net.py` does it, in this process."""
     begin(printed, printed)
     os.environ |= environment
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may have been started by nohup
     if prepare is not None:
         prepare()
     try:
