@@ -114,15 +114,19 @@ def charge_faults(charge: object) -> Iterator[str]:
         parts = list(ast.walk(ast.parse(charge, mode="eval")))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         yield f"it is no expression ({error.args[0]})"
-    if any(character in charge for character in "#\\\r") or not charge.isascii():
-        yield "it has a comment, a backslash, or letters that C does not know"
+    # In C two signs in a row change a variable; Python reads other letters as the plain ones.
+    odd = next((mark for mark in ("#", "\\", "\r", "--", "++") if mark in charge), "")
+    if odd or not charge.isascii():
+        yield f"{odd!r} has no place in it (two signs need a space or brackets)" if odd else "not all of it is ASCII"
     if charge[:1].isspace():
         yield "it begins with white space"
     called = {part.func for part in parts if isinstance(part, ast.Call)}
     for part in parts:
         text = ast.get_source_segment(charge, part)
         match part:
-            case ast.Call(func=ast.Name(id=name), args=[_], keywords=[]) if name in CHARGE_FUNCTIONS:
+            case ast.Call(func=ast.Name(id=name), args=[_], keywords=[]) if (
+                name in CHARGE_FUNCTIONS and "," not in text
+            ):
                 pass
             case ast.Call():
                 yield f"{text} calls no function of one value (a product needs its *)"
@@ -130,7 +134,9 @@ def charge_faults(charge: object) -> Iterator[str]:
                 yield f"{name} is a function, and here it has no value in brackets"
             case ast.Name(id=name) if name not in (*CHARGE_NAMES, *CHARGE_FUNCTIONS):
                 yield f"{name} is not known"
-            case ast.Constant() if not (NUMBER.fullmatch(text) and float(text) <= LARGEST):
+            case ast.Constant(value=value) if not (
+                NUMBER.fullmatch(text) and float(text) <= LARGEST and not (isinstance(value, int) and value > 2**53)
+            ):
                 yield f"{text} is no plain decimal number that a float holds"
             case _ if not isinstance(getattr(part, "op", part), CHARGE_SYNTAX):
                 yield f"{text or type(part).__name__} is none of its operations"

@@ -16,7 +16,7 @@ from slowfast.config import CfgNode, ConfigError, Key, add_section
 from slowfast.config.check import rule
 from slowfast.config.valid import choice, number, registered, whole
 from slowfast.spiking.kernels import cuda
-from slowfast.spiking.node import BACKENDS, LEAKY, LEAKY_FULL_INPUT, SpikingNeuron
+from slowfast.spiking.node import BACKENDS, LEAKY, LEAKY_FULL_INPUT, SpikingNeuron, of_base
 from slowfast.utils.registry import Registry
 
 NEURON_REGISTRY = Registry("SNN.NEURON")
@@ -100,6 +100,7 @@ class LIF(SpikingNeuron, neuron.LIFNode):
     def charge(self) -> str:
         return LEAKY if self.decay_input else LEAKY_FULL_INPUT
 
+    @of_base
     def k(self) -> float:
         return 1.0 / self.tau
 
@@ -116,6 +117,7 @@ class PLIF(SpikingNeuron, neuron.ParametricLIFNode):
     def charge(self) -> str:
         return LEAKY if self.decay_input else LEAKY_FULL_INPUT
 
+    @of_base
     def k(self) -> Tensor:
         return self.w.sigmoid()
 

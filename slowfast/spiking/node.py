@@ -6,6 +6,7 @@ carries its state in an explicit argument; the operators of `slowfast.spiking.op
 front (`neuron(y, norm)` is `neuron(norm(y))`).
 """
 
+from collections.abc import Callable
 from numbers import Real
 
 import torch
@@ -30,6 +31,12 @@ SPIKINGJELLYS = {
     neuron.LIFNode: (LEAKY, LEAKY_FULL_INPUT),
     neuron.ParametricLIFNode: (LEAKY, LEAKY_FULL_INPUT),
 }
+
+
+def of_base(k: Callable) -> Callable:
+    """Marks a method `k` as what SpikingJelly's class computes with; another one is computed by our operators only."""
+    k.is_of_base = True
+    return k
 
 
 class SpikingNeuron:
@@ -170,8 +177,11 @@ class SpikingNeuron:
             if all(getattr(type(self), name) is getattr(neuron.BaseNode, name) for name in names):
                 raise TypeError(f"Nothing says how {type(self).__name__} computes. Set its charge.")
             return True
+        if uses_k(self.charge) and not getattr(type(self).k, "is_of_base", False):
+            return False
         known = (charges for kind, charges in SPIKINGJELLYS.items() if isinstance(self, kind))
-        return any(self.charge in charges for charges in known)
+        is_known = any(self.charge in charges for charges in known)
+        return is_known and getattr(self, "decay_input", True) == (self.charge != LEAKY_FULL_INPUT)
 
     def checked_k(self) -> float | Tensor:
         k = self.k()

@@ -9,6 +9,7 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 
 from slowfast.spiking import LIF, NEURON_REGISTRY, SpikingNeuron, TimeStepBatchNorm, build_neuron, ops
+from slowfast.spiking.node import LEAKY_FULL_INPUT
 
 PLAIN = ("SNN.NEURON", "LIF", "SNN.TAU", 2.0, "SNN.V_THRESHOLD", 1.0, "SNN.SURROGATE", "atan")
 
@@ -144,14 +145,18 @@ REFUSED = {
     "v + exp(a=x)": "calls no function",
     "sigmoid + x": "sigmoid is a function, and here it has no value in brackets",
     "exp(exp) + x": "exp is a function",
-    "v + x # leak": "it has a comment",
+    "v + x # leak": "'#' has no place in it",
     "v * 1_0 + x": "1_0 is no plain decimal number",
     "v * 0x10 + x": "0x10 is no plain decimal number",
     " v + x": "it is no expression .unexpected indent",
     "\nv + x": "it begins with white space",
-    "\\\nv + x": "a backslash",
+    "\\\nv + x": "has no place in it",
     "v + \r x": "it is no expression",
-    "v + \U0001d431": "letters that C does not know",
+    "--v + x": "'--' has no place in it .two signs need",
+    "v ++x": "has no place in it",
+    "exp(x,)": "calls no function of one value",
+    "v + x * 123456789012345678901234567890": "no plain decimal number that a float holds",
+    "v + \U0001d431": "not all of it is ASCII",
     "v * 1e39 + x": "1e39 is no plain decimal number that a float holds",
     "v * 1e400 + x": "1e400 is no plain decimal number",
     "v * 2j + x": "2j is no plain decimal number",
@@ -236,6 +241,39 @@ def test_a_class_that_only_computes_whole_sequences_needs_no_charge():
 
     neuron = type("Sums", (SpikingNeuron, sj.BaseNode), {"multi_step_functional_forward": forward})()
     assert torch.equal(neuron(torch.ones(3, 2)), torch.tensor([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]))
+
+
+class Slow(LIF):
+    """A k of its own."""
+
+    def k(self):
+        return 0.9
+
+
+class Full(LIF):
+    """The other charge than `decay_input` says."""
+
+    charge = LEAKY_FULL_INPUT
+
+
+@pytest.mark.parametrize("kind", [Slow, Full])
+def test_spikingjelly_computes_only_its_own_k_and_charge(kind):
+    neuron = kind(tau=2.0, surrogate_function=surrogate.ATan())
+    x = torch.rand(6, 2, 40) * 2
+    spikes = neuron(x)
+    assert not torch.equal(spikes, LIF(tau=2.0)(x))
+    neuron.backend = "spikingjelly"
+    assert torch.equal(neuron(x), spikes)
+
+
+@pytest.mark.parametrize("charge", ["- -v + x", "v - -x", "-(-v) + x"])
+def test_signs_mean_the_same_everywhere(charge):
+    neuron = neuron_with(charge)()
+    x = torch.rand(6, 2, 40)
+    spikes = neuron(x)
+    assert torch.equal(neuron(x.double()).float(), spikes)
+    neuron.backend = "spikingjelly"
+    assert torch.equal(neuron(x), spikes)
 
 
 def test_numbers_of_numpy_are_numbers():
