@@ -99,13 +99,17 @@ def missing_entries(path: Path, state: dict) -> Iterator[str]:
         yield "it has no position, which tells how much of its epoch is done"
     if all(state.get(name) is None for name in OWN):
         return
-    yield from (f"it has no {name}" for name in ALWAYS if not state.get(name) and state.get(name) != {})
+    yield from (f"it has no {name}" for name in ALWAYS if is_nothing(state.get(name)))
     yield from (f"it has no best/{name}" for name in BEST if name not in state["best"])
     yield from (f"it has no versions/{name}" for name in VERSIONS if name not in state["versions"])
     settings = settings_of(state["cfg"])
     if not settings:
         yield "its cfg cannot be read"
     yield from (f"its cfg has no {key}" for key in SETTINGS if key not in settings)
+
+
+def is_nothing(value: object) -> bool:
+    return value is None or (isinstance(value, str | int) and not value)
 
 
 def odd_position(epoch: int, position: dict | None, processes: int | None) -> Iterator[str]:
