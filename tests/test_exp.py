@@ -117,8 +117,9 @@ def quickstart(tmp_path):
 
     ENDS=done: the run comes to its end, as its log says.
     """
-    shutil.copytree(QUICKSTART, tmp_path / "exp/quickstart", ignore=shutil.ignore_patterns("output*"))
-    shutil.copytree(REPOSITORY / "tools", tmp_path / "tools")
+    checkout = tmp_path / "a checkout"
+    shutil.copytree(QUICKSTART, checkout / "exp/quickstart", ignore=shutil.ignore_patterns("output*"))
+    shutil.copytree(REPOSITORY / "tools", checkout / "tools")
     (tmp_path / "bin").mkdir()
     stand_in = tmp_path / "bin/python"
     stand_in.write_text(f"""#!/bin/bash
@@ -132,12 +133,12 @@ echo "folder $2"
     stand_in.chmod(0o755)
 
     def run(*arguments, **variables):
-        result = run_script(tmp_path / "exp/quickstart/run.sh", *arguments, first=stand_in.parent, **variables)
+        result = run_script(run.script, *arguments, first=stand_in.parent, **variables)
         said, _, folder = result.stdout.rpartition("folder ")
-        assert (tmp_path / "exp/quickstart/output/last").resolve() == Path(folder.strip())
+        assert (run.script.parent / "output/last").resolve() == Path(folder.strip())
         return folder.strip(), said
 
-    run.script, run.bin = tmp_path / "exp/quickstart/run.sh", stand_in.parent
+    run.script, run.bin = checkout / "exp/quickstart/run.sh", stand_in.parent
     return run
 
 
@@ -153,6 +154,13 @@ def test_the_quickstart_continues_an_interrupted_run_of_the_same_arguments_only(
     with open(quickstart.script.parent / "config.yaml", "a") as file:
         file.write("LOG_PERIOD: 1\n")
     assert quickstart()[0] not in (first, other, third)
+
+
+def test_a_quickstart_without_a_place_for_its_run_ends_with_a_message(quickstart):
+    (quickstart.script.parent / "output").touch()
+    result = run_script(quickstart.script, first=quickstart.bin, seconds=20)
+    assert result.returncode == 1
+    assert result.stderr.endswith("cannot be made. Give OUTPUT_DIR and a folder that can be written as arguments.\n")
 
 
 def test_two_quickstarts_at_a_time_have_a_folder_each(quickstart):

@@ -8,26 +8,25 @@ source "$here/../../tools/activate.sh"
 
 # Usage: unfinished RECIPE — the newest run of these arguments and this config.yaml, if it has ended before its end.
 unfinished() {
-    local run
-    for run in $(ls -dr "$here"/output/[0-9]*/ 2>/dev/null); do
-        if [ "$(cat "$run.recipe" 2>/dev/null)" = "$1" ]; then
-            if ! grep -q "Done in .* Everything is in" "$run/stdout.log" 2>/dev/null \
-                && ! kill -0 "$(cat "$run.pid" 2>/dev/null)" 2>/dev/null; then
-                echo "${run%/}"
-            fi
-            return
-        fi
+    local run newest=
+    for run in "$here"/output/[0-9]*/; do
+        if [ "$(cat "$run.recipe" 2>/dev/null)" = "$1" ]; then newest=${run%/}; fi
     done
+    if [ -n "$newest" ] && ! grep -q "Done in .* Everything is in" "$newest/stdout.log" 2>/dev/null \
+        && ! kill -0 "$(cat "$newest/.pid" 2>/dev/null)" 2>/dev/null; then
+        echo "$newest"
+    fi
 }
 
 # Usage: new_run — a folder of its own, also for runs that start in the same second.
 new_run() {
     local run
-    mkdir -p "$here/output"
-    run=$here/output/$(date +%Y%m%d-%H%M%S)
-    until mkdir "$run" 2>/dev/null; do
+    until run=$here/output/$(date +%Y%m%d-%H%M%S) && mkdir -p "$here/output" && mkdir "$run" 2>/dev/null; do
+        if [ ! -d "$run" ]; then
+            echo "$run cannot be made. Give OUTPUT_DIR and a folder that can be written as arguments." >&2
+            return 1
+        fi
         sleep 1
-        run=$here/output/$(date +%Y%m%d-%H%M%S)
     done
     echo "$run"
 }
