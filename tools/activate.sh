@@ -45,13 +45,13 @@ sys.exit(not (folder and importlib.util.find_spec("torch")))' "$spikefast_root/s
 # Usage: spikefast_wanted — the extras to install, a word each; a CuPy for CUDA 12 and one for 13 exclude each other.
 spikefast_wanted() {
     local extras=" ${spikefast_extras:-} $(echo "${SPIKEFAST_EXTRAS:-}" | tr ',' ' ') "
-    case $extras in *" cuda12 "*) case $extras in *" cuda13 "*)
+    if [[ $extras == *" cuda12 "* && $extras == *" cuda13 "* ]]; then
         spikefast_say "SPIKEFAST_EXTRAS names cuda12 and cuda13, and only one can be installed. Leave one out."
-        return 1 ;;
-    esac ;; esac
-    case $extras in
-        *" cuda1"*) extras=$(echo "$extras" | sed 's/ dev / test /') ;; # dev brings a CuPy of its own
-    esac
+        return 1
+    fi
+    if [[ $extras == *" cuda1"* ]]; then
+        extras=$(echo "$extras" | sed 's/ dev / test /') # dev brings a CuPy of its own
+    fi
     echo "$extras" | tr -s ' ' '\n' | sed '/^$/d' | sort -u
 }
 

@@ -1,20 +1,24 @@
 """What a config key may be: each `Valid` tells whether a value is, and says in words what values are."""
 
-import difflib
 import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from slowfast.utils.texts import shortened
+from slowfast.utils.wording import nearest
 
 LARGEST = 2**31 - 1  # of whole numbers that are no seeds
 
 
 class Valid(NamedTuple):
-    """`fits(value)`: whether a key may have this value. `words()`: what it may have, as in "it must be WORDS"."""
+    """`fits(value)`: whether a key may have this value. `words()`: what it may have, as in "it must be WORDS".
+
+    `names()`: of choices, what could have been mistyped.
+    """
 
     fits: Callable[[object], bool]
     words: Callable[[], str]
+    names: Callable[[], Iterable[object]] = tuple
 
 
 def is_number(value: object) -> bool:
@@ -56,7 +60,7 @@ def between(least: float | None, most: float | None, above: float | None = None,
 
 def choice(*names: object) -> Valid:
     """One of some values."""
-    return Valid(lambda value: type(value) in map(type, names) and value in names, lambda: one_of(names))
+    return Valid(lambda value: type(value) in map(type, names) and value in names, lambda: one_of(names), lambda: names)
 
 
 def registered(names: Iterable[str], *, any_case: bool = False) -> Valid:
@@ -65,7 +69,7 @@ def registered(names: Iterable[str], *, any_case: bool = False) -> Valid:
     def fits(value: object) -> bool:
         return isinstance(value, str) and (value.lower() if any_case else value) in names_in(names)
 
-    return Valid(fits, lambda: one_of(sorted(names_in(names))))
+    return Valid(fits, lambda: one_of(sorted(names_in(names))), lambda: names_in(names))
 
 
 def names_in(registry: Iterable) -> list[str]:
@@ -113,14 +117,9 @@ def problem(value: object, valid: Valid, *, none: bool = False) -> str:
     """What is wrong with a value, as in "KEY is ..."; empty: nothing is. `none`: None is a value too."""
     if (none and value is None) or valid.fits(value):
         return ""
-    return f"is {shown(value)} and must be {valid.words()}{', or None' * none}.{nearest(value, valid)}"
-
-
-def nearest(value: object, valid: Valid) -> str:
-    """A sentence with the choice that a mistyped name is nearest to; empty where none is near."""
-    names = valid.words().partition("one of: ")[2].split(", ")
-    near = difflib.get_close_matches(value.lower(), names, n=1) if isinstance(value, str) else []
-    return f" Did you mean {near[0]}?" if near else ""
+    near = nearest(value, map(str, valid.names())) if isinstance(value, str) else None
+    hint = f" Did you mean {near}?" if near else ""
+    return f"is {shown(value)} and must be {valid.words()}{', or None' * none}.{hint}"
 
 
 def shown(value: object) -> str:

@@ -77,9 +77,11 @@ def odd_entries(path: Path, state: dict) -> Iterator[str]:
     yield from wrong_kinds(
         {name: value for name, value in state.items() if value is not None or name in RUN_KEYS}, KINDS
     )
-    yield from missing_entries(path, state)
-    yield from odd_position(state["epoch"], state.get("position"), state.get("world_size"))
     epoch, steps = place_of(path) or (0, 0)
+    if steps and not state.get("position"):
+        yield "it has no position, which tells how much of its epoch is done"
+    yield from missing_entries(state)
+    yield from odd_position(state["epoch"], state.get("position"), state.get("world_size"))
     if steps and (state["position"]["epoch"], state["position"]["steps"]) != (epoch, steps):
         yield f"its position is {state['position']['steps']} steps into epoch {state['position']['epoch'] + 1}"
     yield from wrong_kinds(state.get("best") or {}, BEST, "best/")
@@ -92,11 +94,8 @@ def odd_entries(path: Path, state: dict) -> Iterator[str]:
     yield from odd_moments(state["optimizer_state"], state.get("moments"))
 
 
-def missing_entries(path: Path, state: dict) -> Iterator[str]:
+def missing_entries(state: dict) -> Iterator[str]:
     """What a checkpoint has lost; other projects' have few of these entries, and need none of them."""
-    _, steps = place_of(path) or (0, 0)
-    if steps and not state.get("position"):
-        yield "it has no position, which tells how much of its epoch is done"
     if all(state.get(name) is None for name in OWN):
         return
     yield from (f"it has no {name}" for name in ALWAYS if is_nothing(state.get(name)))

@@ -135,10 +135,9 @@ def check_config(cfg, state: dict, path: str, train_list: str) -> None:
                 "%s was saved by %s %s and %s continues: the weights may differ from an uninterrupted run's.",
                 *(path, package, version, VERSIONS[package]),
             )
-    lines = changes(cfg, state, train_list)
-    if not lines:
+    changed = changes(cfg, state, train_list)
+    if not changed:
         return
-    changed = "\n".join(f"  {line}" for line in lines)
     if not cfg.TRAIN.RESUME_CHANGED:
         raise CheckpointError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a run with other settings ({path}):\n{changed}\n"
@@ -149,14 +148,13 @@ def check_config(cfg, state: dict, path: str, train_list: str) -> None:
 
 def warn_changes(cfg, state: dict, path: str, train_list: str) -> None:
     """Says what is other than in the run whose checkpoint a new run goes on from."""
-    lines = changes(cfg, state, train_list)
-    if lines:
-        told = "\n".join(f"  {line}" for line in lines)
-        logger.warning("Going on from %s with other settings than its run had:\n%s", path, told)
+    changed = changes(cfg, state, train_list)
+    if changed:
+        logger.warning("Going on from %s with other settings than its run had:\n%s", path, changed)
 
 
-def changes(cfg, state: dict, train_list: str) -> list[str]:
-    """A line for each thing that decides the weights and is not as in a checkpoint's run."""
+def changes(cfg, state: dict, train_list: str) -> str:
+    """A line for each thing that decides the weights and is not as in a checkpoint's run; empty: there is none."""
     then = settings_of(state.get("cfg"))
     lines = [f"{key}: {old!r} then, {new!r} now" for key, (old, new) in changed_keys(then, cfg).items()]
     if not then:
@@ -164,7 +162,7 @@ def changes(cfg, state: dict, train_list: str) -> list[str]:
     list_then = state.get("train_list") or train_list
     if list_then != train_list:
         lines.append(f"the training list, by SHA-256: {list_then[:12]!r} then, {train_list[:12]!r} now")
-    return lines
+    return "\n".join(f"  {line}" for line in lines)
 
 
 def changed_keys(then: dict[str, object], cfg) -> dict[str, tuple]:

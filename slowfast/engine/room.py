@@ -14,7 +14,7 @@ from slowfast.evaluation.complexity import count_parameters
 from slowfast.utils.distributed import processes_per_machine
 from slowfast.utils.memory import machine_memory
 
-MOMENTS = {"sgd": 1}  # tensors of an optimizer for each parameter; all others keep two
+KEPT = {"sgd": 1}  # tensors that an optimizer keeps of each parameter; all others keep two
 
 # Open files of a process: its own and those of libraries that come later; of each loader process its pipes and, a file
 # each, the tensors of the batches under way.
@@ -36,7 +36,7 @@ def check_memory(cfg) -> None:
         PreflightError: the keys with their values, what they need and what the machine has.
     """
     parameters = sum(math.prod(shape) for shape in shapes_of(cfg).values())
-    copies = 2 + MOMENTS.get(cfg.SOLVER.OPTIMIZING_METHOD, 2) if cfg.TRAIN.ENABLE else 1
+    copies = 2 + KEPT.get(cfg.SOLVER.OPTIMIZING_METHOD, 2) if cfg.TRAIN.ENABLE else 1
     model = 4 * copies * parameters * processes_per_machine(cfg)
     needs = {f"The model (MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME} and its section)": model}
     if cfg.TRAIN.ENABLE:
@@ -99,8 +99,7 @@ def is_open(descriptor: int) -> bool:
 
 def check_disk(cfg, model: nn.Module) -> None:
     """Free space for the checkpoints this run will write: weights and, for Adam, two moments each."""
-    moments = MOMENTS.get(cfg.SOLVER.OPTIMIZING_METHOD, 2)
-    size = 4 * count_parameters(model) * (1 + moments)
+    size = 4 * count_parameters(model) * (1 + KEPT.get(cfg.SOLVER.OPTIMIZING_METHOD, 2))
     epochs = -(-cfg.SOLVER.MAX_EPOCH // cfg.TRAIN.CHECKPOINT_PERIOD)
     # Besides: the best, one being written, and two of steps.
     count = min(epochs, cfg.TRAIN.KEEP_CHECKPOINTS or epochs) + 4

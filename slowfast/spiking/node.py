@@ -104,11 +104,12 @@ class SpikingNeuron:
         Args:
             norm: of [T, B, C, ...], applied to x first; fused with the neuron unless `fuse_norm` is off.
         """
-        ops.check_input(x)
-        if norm is not None and not isinstance(norm, BatchNorm):
-            raise TypeError(
-                f"A neuron takes a current and a norm, not {type(norm).__name__}. For a state call stream()."
-            )
+        if norm is not None:
+            if not isinstance(norm, BatchNorm):
+                raise TypeError(
+                    f"A neuron takes a current and a norm, not {type(norm).__name__}. For a state call stream()."
+                )
+            ops.check_input(x)  # the norm sees it first
         is_ours = self.own_operator(x)
         if norm is not None and not (is_ours and self.fuse_norm and not self.store_v_seq):
             x, norm = norm(x), None

@@ -1,9 +1,9 @@
 """Names of the classes, for tables and figures."""
 
-import difflib
 from pathlib import Path
 
 from slowfast.utils.texts import read_json, read_lines, shortened
+from slowfast.utils.wording import nearest
 
 LARGEST = 2**24  # bytes
 
@@ -48,7 +48,7 @@ def read_subset(path: str | Path, names: list[str]) -> list[int]:
     labels: list[int] = []
     for number, name in read_lines(path, "class subset", advice, largest=LARGEST):
         if name not in labels_by_name:
-            raise ValueError(f"{path}:{number}: there is no class {shortened(name)!r}.{nearest(name, names)}")
+            raise ValueError(f"{path}:{number}: there is no class {shortened(name)!r}.{hint(name, names)}")
         if labels_by_name[name] in labels:
             raise ValueError(f"{path}:{number}: class {shortened(name)!r} is named a second time. Remove the line.")
         labels.append(labels_by_name[name])
@@ -57,8 +57,7 @@ def read_subset(path: str | Path, names: list[str]) -> list[int]:
     return labels
 
 
-def nearest(name: str, names: list[str]) -> str:
-    """A sentence with the class whose name is most like `name`, upper case or not; if none is, how names look."""
-    by_lower = {known.lower(): known for known in names}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return f" Did you mean {by_lower[near[0]]!r}?" if near else f" Classes are named like {names[0]!r}."
+def hint(name: str, names: list[str]) -> str:
+    """A sentence with the class whose name is most like `name`; if none is, how names look."""
+    near = nearest(name, names)
+    return f" Did you mean {near!r}?" if near else f" Classes are named like {names[0]!r}."

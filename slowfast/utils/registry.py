@@ -1,9 +1,10 @@
 """Registry: names to classes, with an error that lists what exists."""
 
-import difflib
 from collections.abc import Iterable
 
 from fvcore.common.registry import Registry as FvcoreRegistry
+
+from slowfast.utils.wording import nearest
 
 
 class Registry(FvcoreRegistry):
@@ -27,7 +28,6 @@ class Registry(FvcoreRegistry):
         if name in self:
             return self._obj_map[name]
         names = sorted(self._obj_map)
-        by_lower = {known.lower(): known for known in (*names, *also)}
-        near = [by_lower[match] for match in difflib.get_close_matches(str(name).lower(), by_lower, n=1)]
-        hint = f" Did you mean {near[0]}?" if near else ""
+        near = nearest(str(name), (*names, *also))
+        hint = f" Did you mean {near}?" if near else ""
         raise KeyError(f"{self._name} {name!r} is not registered.{hint} Registered: {', '.join(names)}.")

@@ -123,6 +123,11 @@ def make_odd(path: Path, what: str) -> None:
     save_atomically(state, path)
 
 
+def start_from(config, path: Path):
+    """Where a run begins that TRAIN.CHECKPOINT_FILE_PATH leads to a checkpoint."""
+    return Trainer(config("TRAIN.CHECKPOINT_FILE_PATH", str(path)), torch.device("cpu"), "").start()
+
+
 @pytest.mark.parametrize("what", ODD)
 def test_no_run_goes_on_from_a_checkpoint_with(config, references, what, record_property):
     """One message names the file and the entry."""
@@ -148,7 +153,7 @@ def test_an_epoch_beyond_the_end_of_its_own_run_is_refused_without_a_place(confi
     foreign = {name: state[name] for name in state.keys() - {*OWN}}
     save_atomically(foreign | {"epoch": 10**9}, path)
     with pytest.raises(CheckpointError, match=r"its epoch is 1000000000, of a run of SOLVER\.MAX_EPOCH 2"):
-        Trainer(config("TRAIN.CHECKPOINT_FILE_PATH", str(path)), torch.device("cpu"), "").start()
+        start_from(config, path)
 
 
 def test_a_checkpoint_of_a_step_without_its_place_is_refused(config, references, tmp_path):
@@ -156,9 +161,8 @@ def test_a_checkpoint_of_a_step_without_its_place_is_refused(config, references,
     state = load_checkpoint(run_checkpoints(references[1])[0])
     del state["position"]
     path = save_atomically(state | {"epoch": 0}, tmp_path / "checkpoint_epoch_00002_step_000003.pyth")
-    trainer = Trainer(config("TRAIN.CHECKPOINT_FILE_PATH", str(path)), torch.device("cpu"), "")
     with pytest.raises(CheckpointError, match=rf"{path} cannot be gone on from: it has no position"):
-        trainer.start()
+        start_from(config, path)
 
 
 @pytest.mark.parametrize("what", ["a future field of its place", "no second moment of one"])
@@ -204,9 +208,8 @@ def test_a_place_unlike_the_files_name_is_refused(config, references, tmp_path):
     path = save_atomically(
         state | {"epoch": 0, "position": place}, tmp_path / "checkpoint_epoch_00002_step_000003.pyth"
     )
-    trainer = Trainer(config("TRAIN.CHECKPOINT_FILE_PATH", str(path)), torch.device("cpu"), "")
     with pytest.raises(CheckpointError, match="its position is 0 steps into epoch 2"):
-        trainer.start()
+        start_from(config, path)
 
 
 @pytest.mark.parametrize("entry", ["world_size", "versions", "threads", "best"])
@@ -214,14 +217,14 @@ def test_other_projects_may_use_common_names(config, references, tmp_path, entry
     state = load_checkpoint(run_checkpoints(references[1])[0])
     foreign = {name: state[name] for name in ("epoch", "model_state", "optimizer_state", "cfg", entry)}
     path = save_atomically(foreign | {"epoch": 0}, tmp_path / "other.pyth")
-    position = Trainer(config("TRAIN.CHECKPOINT_FILE_PATH", str(path)), torch.device("cpu"), "").start()
+    position = start_from(config, path)
     assert (position.epoch, position.steps) == (1, 0)
 
 
 def test_a_checkpoint_without_the_number_of_threads_is_one_of_an_older_version(config, references, tmp_path):
     state = load_checkpoint(run_checkpoints(references[1])[0])
     path = save_atomically({name: state[name] for name in state.keys() - {"threads", "moments"}}, tmp_path / "old.pyth")
-    assert Trainer(config("TRAIN.CHECKPOINT_FILE_PATH", str(path)), torch.device("cpu"), "").start().epoch == 2
+    assert start_from(config, path).epoch == 2
 
 
 def test_meters_of_fewer_processes_than_the_run_had_are_refused(config, references, tmp_path):
@@ -230,9 +233,8 @@ def test_meters_of_fewer_processes_than_the_run_had_are_refused(config, referenc
     path = save_atomically(
         state | {"epoch": 0, "position": place}, tmp_path / "checkpoint_epoch_00002_step_000003.pyth"
     )
-    trainer = Trainer(config("TRAIN.CHECKPOINT_FILE_PATH", str(path)), torch.device("cpu"), "")
     with pytest.raises(CheckpointError, match="its position/meters are of 0 processes, and its world_size is 2"):
-        trainer.start()
+        start_from(config, path)
 
 
 def test_other_projects_checkpoints_without_cfg_are_gone_on_from_where_changed_settings_may(config, references):
